@@ -1,0 +1,98 @@
+/*
+ * Command rows: what the standard says about a command, enforced by the engine before the handler in one order
+ * (mmc.md 1.3): opcode, unit attention, reserved bits (strict mode), medium and readiness, write protection.
+ *
+ * A handler returns a sense code and never completes its command. It replies through scsi_reply() or moves data
+ * between c->in / c->out and the medium itself, adding to in_done / out_done.
+ */
+#pragma once
+
+#include "base/field.h"
+#include "scsi/scsi.h"
+#include "scsi/sense.h"
+
+enum scsi_row_flags {
+	ROW_MEDIUM	= 1 << 0,	/* needs a ready medium, else 2/3A or 2/04 */
+	ROW_UA_EXEMPT	= 1 << 1,	/* neither reports nor clears a unit attention */
+	ROW_DATA_IN	= 1 << 2,
+	ROW_DATA_OUT	= 1 << 3,
+	ROW_WRITE	= 1 << 4,	/* changes the medium: software write protection applies */
+	ROW_BUSY_OK	= 1 << 5,	/* runs while a long operation does; does not wait for others */
+	ROW_SHARED	= 1 << 6,	/* may run beside other SHARED commands (reads); default is one at a time */
+	ROW_KEEP_SENSE	= 1 << 7,	/* REQUEST SENSE: does not clear pending sense */
+	ROW_LATER	= 1 << 8,	/* has its row, the work comes in a later version: answers 5/20/00 */
+	ROW_VENDOR	= 1 << 9,
+};
+
+enum { ROW_FIELDS_MAX = 12 };
+
+struct scsi_row {
+	const char *name;
+	enum sense (*handler)(struct scsi_cmd *c);	/* co_fn; NULL with ROW_LATER */
+	uint8_t cdb_len;		/* 6, 10 or 12 */
+	unsigned flags;
+	int fields[ROW_FIELDS_MAX];	/* fields the command defines; other bits are reserved. 0 ends (byte 0 is never one) */
+	int alloc;			/* field of the allocation or parameter list length; 0: none */
+};
+
+struct scsi_lu_ops {
+	const struct scsi_row *rows;	/* 256, indexed by opcode */
+	/* Readiness for ROW_MEDIUM commands: SENSE_GOOD or why not; may set c->detail progress. */
+	enum sense (*ready)(struct scsi_lu *lu, struct scsi_cmd *c);
+	/* For REQUEST SENSE with nothing pending: state sense (2/04/xx) or SENSE_GOOD. */
+	enum sense (*state_sense)(struct scsi_lu *lu, struct scsi_cmd *c);
+	bool (*write_protected)(struct scsi_lu *lu);	/* software write protection: 7/27/02 */
+	co_fn void (*reset)(struct scsi_lu *lu);
+	void (*nexus_gone)(struct scsi_lu *lu, struct scsi_nexus *nexus);
+	co_fn void (*free)(struct scsi_lu *lu);
+	size_t (*out_length)(struct scsi_lu *lu, const uint8_t *cdb);	/* data-out bytes that the CDB implies */
+	size_t (*in_length)(struct scsi_lu *lu, const uint8_t *cdb);
+};
+
+enum { NEXUS_UA_MAX = 8 };
+
+struct scsi_nexus {
+	struct scsi_lu *lu;
+	char *name;
+	const struct scsi_nexus_ops *ops;
+	void *opaque;
+	enum sense ua[NEXUS_UA_MAX];	/* pending unit attentions, oldest first */
+	unsigned n_ua;
+	uint8_t sense[SCSI_SENSE_LEN];	/* of the last command, until the next that is not REQUEST SENSE */
+	uint8_t sense_len;
+	uint8_t prevent;		/* PREVENT ALLOW: bit 0 lock, bit 1 persistent */
+	struct scsi_cmd *cmds;		/* in execution */
+	struct co_queue idle;		/* waits for commands to end */
+	void *unit_data;		/* the unit's own view of this initiator (events seen), g_free'd with the nexus */
+};
+
+struct scsi_lu {	/* embedded first in a unit's own struct */
+	const struct scsi_lu_ops *ops;
+	struct loop *loop;
+	char *name;
+	GPtrArray *nexuses;
+	struct co_rwlock order;		/* SHARED commands read, others write */
+	bool strict;			/* reserved CDB bits are refused */
+	bool trace;
+};
+
+void scsi_lu_init(struct scsi_lu *lu, const struct scsi_lu_ops *ops, struct loop *loop, const char *name);
+void scsi_lu_fini(struct scsi_lu *lu);
+
+/* Copies a reply, truncated to the allocation length and to the initiator's room. */
+enum sense scsi_reply(struct scsi_cmd *c, const void *buf, size_t len);
+/* The parameter list, up to max bytes; returns how many there are (min of list length, what was sent and max). */
+size_t scsi_parameters(struct scsi_cmd *c, void *buf, size_t max);
+/* Sets the field pointer (5/24: into the CDB, 5/26: into the list) and returns code. */
+enum sense scsi_bad_field(struct scsi_cmd *c, enum sense code, unsigned byte, unsigned bit);
+enum sense scsi_fail_lba(struct scsi_cmd *c, enum sense code, uint32_t lba);	/* VALID and INFORMATION */
+void scsi_build_sense(uint8_t sense[SCSI_SENSE_LEN], enum sense code, const struct scsi_cmd *c);
+/* Queues a unit attention for every nexus but the one given (NULL: for all); a duplicate is not queued twice. */
+void scsi_lu_attention(struct scsi_lu *lu, const struct scsi_nexus *except, enum sense code);
+void scsi_nexus_attention(struct scsi_nexus *nexus, enum sense code);
+void scsi_lu_event(struct scsi_lu *lu, enum scsi_event event);
+enum sense scsi_request_sense(struct scsi_cmd *c);
+enum sense scsi_report_luns(struct scsi_cmd *c);
+
+/* Checks a table: names, duplicate or overlapping fields, fields inside the CDB. Text of the first fault or NULL. */
+const char *scsi_check_rows(const struct scsi_row *rows);
