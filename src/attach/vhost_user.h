@@ -1,0 +1,30 @@
+/*
+ * vhost-user back end for virtio-scsi: listens on a unix socket; each front end (VMM) that connects gets its own
+ * controller with the logical units given as targets 0, 1, 2 ... (LUN 0 each).
+ */
+#pragma once
+
+#include "scsi/scsi.h"
+
+struct vhost_user;
+
+enum { VHOST_USER_TARGETS_MAX = 255 };
+
+struct vhost_user_options {
+	const char *path;		/* of the socket; a leftover is replaced, one in use is an error */
+	struct scsi_lu *const *targets;	/* borrowed; they outlive the attachment and live on its loop */
+	unsigned n_targets;
+	unsigned max_queues;		/* request queues offered; 0: 8 */
+	bool packed;			/* offer packed rings (default on by the caller) */
+	unsigned max_clients;		/* 0: 1 front end at a time */
+};
+
+struct vhost_user *vhost_user_new(struct loop *loop, const struct vhost_user_options *o, GError **error);
+/* Stops accepting, ends connections in an orderly way (rings stopped, commands finished), removes the socket. */
+co_fn void vhost_user_free(struct vhost_user *v);
+
+struct vhost_user_stats {
+	unsigned clients;
+	uint64_t requests, kicks, calls, protocol_errors;
+};
+void vhost_user_get_stats(const struct vhost_user *v, struct vhost_user_stats *out);
