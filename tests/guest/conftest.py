@@ -1,0 +1,57 @@
+"""Fixtures of the guest tests, and what a failing one shows."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import harness  # noqa: E402  (the line above is what finds it)
+
+
+def pytest_addoption(parser):
+    """--full adds the long tests."""
+    parser.addoption("--full", action="store_true", help="run the tests marked full as well")
+
+
+def pytest_configure(config):
+    """Name the markers."""
+    config.addinivalue_line("markers", "full: takes long, runs with --full (make check-full)")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without --full the long tests are not part of the run at all."""
+    if config.getoption("--full"):
+        return
+    long = [item for item in items if item.get_closest_marker("full")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Show the ends of the logs of every guest and daemon with a failure."""
+    report = (yield).get_result()
+    if not report.failed:
+        return
+    for path, title in harness.LOGS.items():
+        if path.exists():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            report.sections.append((f"{title}: {path}", "\n".join(text.splitlines()[-60:])))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fixture_logs():
+    """Forget the logs of a module when it ended."""
+    yield
+    harness.LOGS.clear()
+
+
+@pytest.fixture(name="guest_dir")
+def fixture_guest_dir(tmp_path):
+    """A directory for one guest's logs."""
+    path = tmp_path / "guest"
+    path.mkdir()
+    return path
