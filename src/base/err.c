@@ -1,7 +1,7 @@
 /* Set-up errors as GError: see err.h. */
 #include "base/err.h"
 
-G_DEFINE_QUARK(outboard-error-quark, ob_error)
+G_DEFINE_QUARK(outboard, ob_error)
 
 static bool err_vset(GError **error, int errnum, const char *tail, const char *fmt, va_list ap)
 {
