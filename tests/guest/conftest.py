@@ -18,6 +18,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Name the markers."""
     config.addinivalue_line("markers", "full: takes long, runs with --full (make check-full)")
+    config.addinivalue_line("markers", "smoke: short, runs against sanitized binaries as well")
 
 
 def pytest_collection_modifyitems(config, items):
