@@ -38,8 +38,9 @@ struct scsi_cmd {
 	struct scsi_lu *lu;
 	size_t alloc_len;		/* of the reply, from the CDB */
 	bool aborted;			/* by task management: give up at the next opportunity */
+	bool ran;			/* the handler was called */
 	struct {
-		bool info_valid, progress_valid, field_valid, in_cdb;
+		bool info_valid, progress_valid, field_valid, in_cdb, deferred;
 		uint32_t info;
 		uint16_t progress, field;
 		uint8_t bit;		/* 8: no bit pointer */
@@ -49,6 +50,8 @@ struct scsi_cmd {
 
 /* Whatever the opcode, always completes. */
 co_fn void scsi_execute(struct scsi_cmd *c);
+/* For a logical unit number that nothing answers to at a target that has others; nexus is one of the target's. */
+void scsi_execute_bad_lun(struct scsi_cmd *c);
 
 /*
  * Which way data goes and how much, from the CDB alone (transports that must know before: ATAPI, iSCSI checks).

@@ -17,7 +17,11 @@ enum scsi_row_flags {
 	ROW_DATA_IN	= 1 << 2,
 	ROW_DATA_OUT	= 1 << 3,
 	ROW_WRITE	= 1 << 4,	/* changes the medium: software write protection applies */
-	ROW_BUSY_OK	= 1 << 5,	/* runs while a long operation does; does not wait for others */
+	/*
+	 * Does not wait for other commands and runs while a long operation does (with ROW_MEDIUM, TEST UNIT READY:
+	 * answers with the operation's sense then). Its handler must not yield.
+	 */
+	ROW_BUSY_OK	= 1 << 5,
 	ROW_SHARED	= 1 << 6,	/* may run beside other SHARED commands (reads); default is one at a time */
 	ROW_KEEP_SENSE	= 1 << 7,	/* REQUEST SENSE: does not clear pending sense */
 	ROW_LATER	= 1 << 8,	/* has its row, the work comes in a later version: answers 5/20/00 */
@@ -37,7 +41,10 @@ struct scsi_row {
 
 struct scsi_lu_ops {
 	const struct scsi_row *rows;	/* 256, indexed by opcode */
-	/* Readiness for ROW_MEDIUM commands: SENSE_GOOD or why not; may set c->detail progress. */
+	/*
+	 * Whether a command may run now (medium, long operation; see c->row->flags): SENSE_GOOD or why not; may set
+	 * c->detail progress. Not asked for ROW_BUSY_OK without ROW_MEDIUM.
+	 */
 	enum sense (*ready)(struct scsi_lu *lu, struct scsi_cmd *c);
 	/* For REQUEST SENSE with nothing pending: state sense (2/04/xx) or SENSE_GOOD. */
 	enum sense (*state_sense)(struct scsi_lu *lu, struct scsi_cmd *c);
@@ -47,6 +54,10 @@ struct scsi_lu_ops {
 	co_fn void (*free)(struct scsi_lu *lu);
 	size_t (*out_length)(struct scsi_lu *lu, const uint8_t *cdb);	/* data-out bytes that the CDB implies */
 	size_t (*in_length)(struct scsi_lu *lu, const uint8_t *cdb);
+	/* After it is complete; resumed as in scsi_nexus_new(): pending conditions may be put back. May be NULL. */
+	void (*nexus_new)(struct scsi_lu *lu, struct scsi_nexus *nexus, bool resumed);
+	/* Pending conditions or prevent of the nexus changed (to keep a copy that outlives the process). May be NULL. */
+	void (*nexus_changed)(struct scsi_lu *lu, struct scsi_nexus *nexus);
 };
 
 enum { NEXUS_UA_MAX = 8 };
@@ -61,6 +72,7 @@ struct scsi_nexus {
 	uint8_t sense[SCSI_SENSE_LEN];	/* of the last command, until the next that is not REQUEST SENSE */
 	uint8_t sense_len;
 	uint8_t prevent;		/* PREVENT ALLOW: bit 0 lock, bit 1 persistent */
+	enum sense deferred;		/* of a background operation: 71h at the next command */
 	struct scsi_cmd *cmds;		/* in execution */
 	struct co_queue idle;		/* waits for commands to end */
 	void *unit_data;		/* the unit's own view of this initiator (events seen), g_free'd with the nexus */

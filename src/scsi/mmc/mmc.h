@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "scsi/drive.h"
 #include "scsi/table.h"
 #include "scsi/mmc/cdb.h"
