@@ -30,6 +30,7 @@ PROGRAMS = ("xorriso", "cdrskin", "wodim", "readom", "genisoimage", "isoinfo", "
             "sg_reset", "sg_requests", "sg_modes", "sg_rbuf", "sg_scan", "sginfo", "sg_persist")
 LINKS = {"mkisofs": "genisoimage", "xorrisofs": "xorriso", "cdrecord": "wodim", "osirrox": "xorriso",
          "readcd": "readom"}
+OWN_PROGRAMS = {"agent": "init", "sgio": "usr/bin/sgio"}
 # Loaded at start, with what they depend on.
 MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "virtio_scsi", "sr_mod", "sd_mod", "sg",
            "isofs", "udf", "nls_utf8", "nls_ascii", "loop", "ext4")
@@ -181,13 +182,13 @@ def unpack_kernel(source, dest):
     raise debs.DebError(f"{source.name}: no ELF kernel compressed with xz inside")
 
 
-def _build_agent(dest):
+def _compile(name, dest):
     compiler = os.environ.get("CC", "cc").split()
     done = subprocess.run([*compiler, "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra",
-                           "-static", "-o", str(dest), str(HERE / "agent.c")],
+                           "-static", "-o", str(dest), str(HERE / f"{name}.c")],
                           stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise debs.DebError(f"the guest's agent does not compile:\n{done.stderr}")
+        raise debs.DebError(f"the guest's {name}.c does not compile:\n{done.stderr}")
 
 
 def _fetch(path):
@@ -208,8 +209,9 @@ def _pack(path, source):
     shutil.copy(next((source / "kernel/boot").glob("vmlinuz-*")), path / "vmlinuz")
     shutil.copy(source / "packages", path / "packages")
     image = Cpio(path / "initrd")
-    _build_agent(path / "agent")
-    image.copy(path / "agent", "init")
+    for source_name, place in OWN_PROGRAMS.items():
+        _compile(source_name, path / source_name)
+        image.copy(path / source_name, place)
     image.add("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     image.add("dev/null", stat.S_IFCHR | 0o666, device=(1, 3))
     for name in ("proc", "sys", "tmp", "run", "root", "mnt", "var/tmp", "var/lock"):
@@ -237,7 +239,8 @@ def packages():
 def guest():
     """The cache entry with the guest's `vmlinux`, `vmlinuz` and `initrd`, made on first use."""
     source = packages()
-    name = "guest-" + cache.key(source / "packages", HERE / "agent.c", HERE / "image.py")
+    name = "guest-" + cache.key(source / "packages", HERE / "image.py",
+                                  *(HERE / f"{source_name}.c" for source_name in OWN_PROGRAMS))
     path = cache.entry(name, lambda fresh: _pack(fresh, source))
     cache.forget_old("guest", name)
     return path
