@@ -41,7 +41,24 @@ struct block_node {
 	unsigned refs;
 	struct co_drain drain;
 	struct block_stats stats;
+
+	/* The core's own: what is durable (see block.c). */
+	uint64_t write_gen, flushed_gen;
+	struct co_queue flush_waiting;
+	int flush_error;
+	bool flushing;
 };
 
 const struct block_driver *block_find_driver(const char *name);
 const struct block_driver *const *block_drivers(void);	/* NULL-terminated */
+
+/*
+ * For open() of a format or filter: opens node->file from "file.*" (or "filename") with the node's own flags, and takes
+ * over its name, length and writability.
+ */
+co_fn bool block_open_child(struct block_node *node, struct opts *options, GError **error);
+/*
+ * A node made without open(): a filter over a file that is open already (its reference is taken), or with NULL a
+ * writable one of length 0 that its maker fills in.
+ */
+struct block_node *block_new_over(const struct block_driver *driver, struct block_node *file);

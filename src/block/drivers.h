@@ -1,0 +1,10 @@
+/* The drivers of this folder, for registry.c. */
+#pragma once
+
+#include "block/driver.h"
+
+extern const struct block_driver block_file;
+extern const struct block_driver block_raw;
+extern const struct block_driver block_mem;
+extern const struct block_driver block_log;
+extern const struct block_driver block_fault;
