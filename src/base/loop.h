@@ -33,6 +33,7 @@ struct loop_op {
 	uint64_t off;
 	const void *ptr;
 	uint64_t len;
+	int (*job)(void *arg);
 };
 
 /* Something to run once on a loop. Zero it before use; it may be posted again once run() was called. */
@@ -47,6 +48,7 @@ struct loop_timer {
 	uint64_t deadline_ns;
 	struct loop *loop;
 	unsigned heap_index;	/* 0: not set */
+	uint64_t seq;		/* the loop's own: equal deadlines fire in the order they were set */
 };
 
 /* A descriptor watched until loop_watch_remove(); level-triggered; events as in poll(2). */
