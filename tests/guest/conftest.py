@@ -7,7 +7,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import harness  # noqa: E402  (the line above is what finds it)
+import burning  # noqa: E402  (the line above is what finds them)
+import harness  # noqa: E402
+import outboard  # noqa: E402
+
+IMAGE_SIZE = 12 << 20
 
 
 def pytest_addoption(parser):
@@ -37,10 +41,11 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if not report.failed:
         return
-    for path, title in harness.LOGS.items():
-        if path.exists():
-            text = path.read_text(encoding="utf-8", errors="replace")
-            report.sections.append((f"{title}: {path}", "\n".join(text.splitlines()[-60:])))
+    latest = sorted((path for path in harness.LOGS if path.exists()),
+                    key=lambda path: path.stat().st_mtime)[-4:]
+    for path in latest:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        report.sections.append((f"{harness.LOGS[path]}: {path}", "\n".join(text.splitlines()[-60:])))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -56,3 +61,18 @@ def fixture_guest_dir(tmp_path):
     path = tmp_path / "guest"
     path.mkdir()
     return path
+
+
+@pytest.fixture(name="image", scope="session")
+def fixture_image(tmp_path_factory):
+    """The image that tests burn, as a file of the host; in the guest of a rig it is /tmp/a.iso."""
+    return burning.make_images(tmp_path_factory.mktemp("images"), IMAGE_SIZE)
+
+
+@pytest.fixture(name="rig", scope="module")
+def fixture_rig(request, tmp_path_factory, image):
+    """A guest with the drives that the module names in DRIVES (see outboard.Rig)."""
+    with outboard.Rig(tmp_path_factory.mktemp("rig"), request.module.DRIVES, drives=[image],
+                      memory=512) as rig:
+        burning.prepare_guest(rig.guest)
+        yield rig

@@ -40,6 +40,7 @@ class Process:
         with open(self.log, "ab") as out:
             out.write(("$ " + " ".join(self.argv) + "\n").encode())
             out.flush()
+            self.begin = out.tell()     # where its own words start
             self.child = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 pass_fds=pass_fds, env=dict(os.environ, **(env or {})), preexec_fn=_die_with_us)
@@ -66,6 +67,10 @@ class Process:
             self.child.send_signal(signo)
         if signo == signal.SIGKILL:
             self.child.wait()
+
+    def said(self):
+        """What it printed so far."""
+        return self.log.read_bytes()[self.begin:].decode(errors="replace")
 
     def tail(self, lines=40):
         """The end of its log."""

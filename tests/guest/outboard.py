@@ -43,15 +43,26 @@ def verify_disc(path, image):
     return run("disc", "verify", path, image)
 
 
-class Outboard:
-    """The daemon with drives behind one vhost-user-scsi socket: target n holds the n-th disc."""
+def burn_disc(path, image, *more):
+    """Burn an image onto a disc without a guest."""
+    return run("disc", "burn", path, image, "--quiet", *more)
 
-    def __init__(self, work, discs, loop=None, more=()):
+
+class Outboard:
+    """The daemon with drives behind one vhost-user-scsi socket: target n holds the n-th disc.
+
+    discs    paths, None for an empty drive
+    options  by number of the drive: more keys of its option, as text
+    wrapper  words before the program's name
+    """
+
+    def __init__(self, work, discs, loop=None, options=None, wrapper=()):
         self.work, self.discs = Path(work), list(discs)
+        self.options, self.wrapper = options or {}, list(wrapper)
         self.socket = self.work / "scsi.sock"
+        self.control = self.work / "ctl.sock"
         self.log = self.work / "outboard.log"
         self.env = {"OUTBOARD_LOOP": loop} if loop else {}
-        self.more = list(more)
         self.process = None
 
     def arguments(self):
@@ -59,17 +70,17 @@ class Outboard:
         yield "serve"
         for n, disc in enumerate(self.discs):
             medium = f",disc={str(disc).replace(',', ',,')}" if disc else ""
-            yield from ("--optical", f"id=d{n}{medium}")
+            more = f",{self.options[n]}" if n in self.options else ""
+            yield from ("--optical", f"id=d{n}{medium}{more}")
         yield from ("--attach", f"vhost-user,socket={str(self.socket).replace(',', ',,')}")
-        yield from self.more
+        yield from ("--control", self.control)
 
     def start(self):
-        """Start it and wait until its socket is there."""
-        self.socket.unlink(missing_ok=True)
-        self.process = Process([binary(), *self.arguments()], "outboard serve", self.log,
+        """Start it and wait until it says that its socket is there."""
+        self.process = Process([*self.wrapper, binary(), *self.arguments()], "outboard serve", self.log,
                                env=self.env)
         end = time.monotonic() + START_TIMEOUT
-        while not self.socket.exists():
+        while str(self.socket) not in self.process.said():
             if not self.process.running() or time.monotonic() > end:
                 self.process.kill()
                 raise GuestError(f"outboard serve did not come up\n{self.process.tail()}")
@@ -88,8 +99,8 @@ class Outboard:
             raise GuestError(f"outboard serve ended with {status}\n{self.process.tail()}")
 
     def ctl(self, *words, check=True):
-        """Run `outboard ctl`."""
-        return run("ctl", *words, check=check)
+        """Run `outboard ctl` with this daemon."""
+        return run("ctl", "--socket", self.control, *words, check=check)
 
     def close(self):
         """End it however it stands."""
@@ -159,6 +170,49 @@ class Drive:
             raise GuestError(f"{self.name}: {cdb}: {reply.code}")
         return reply.data
 
+    def code(self, cdb, read=0, write=None):
+        """Send one command past the kernel's CD driver; return only how it ended (see Reply)."""
+        return self.command(cdb, read, write, raw=True).code
+
+    def ready(self, timeout=30):
+        """Wait until TEST UNIT READY is GOOD: attentions are taken away by it."""
+        self.guest.wait_for(f"sgio {self.sg} none 0 00 00 00 00 00 00 2>&1 | grep status=00", timeout)
+
+    def polling(self, on):
+        """Let the kernel look for events by itself, or not, so that they wait for the test."""
+        name = Path(self.dev).name
+        self.guest.run(f"echo {1000 if on else 0} > /sys/block/{name}/events_poll_msecs")
+
+    def mode_page(self, page):
+        """MODE SENSE(10): the page, without header and block descriptors."""
+        data = self.need(f"5a 08 {page:02x} 00 00 00 00 01 00 00", 256)
+        return data[8 + int.from_bytes(data[6:8], "big"):]
+
+    def mode_select(self, page):
+        """MODE SELECT(10) of one page; returns how it ended."""
+        size = len(page) + 8
+        return self.code(f"55 10 00 00 00 00 00 {size >> 8:02x} {size & 255:02x} 00",
+                         write=bytes(8) + page)
+
+    def write_page(self, **fields):
+        """Page 05h with some bytes replaced: b2=..., b3=..., b4=...; returns how it ended."""
+        page = bytearray(self.mode_page(5))
+        page[0] &= 0x3f
+        for name, value in fields.items():
+            page[int(name[1:])] = value
+        return self.mode_select(bytes(page))
+
+    def write(self, lba, data):
+        """WRITE(10); returns the Reply."""
+        where, count = (lba & 0xffffffff).to_bytes(4, "big"), (len(data) // 2048).to_bytes(2, "big")
+        return self.command(f"2a 00 {where.hex(' ')} 00 {count.hex(' ')} 00", write=data, raw=True)
+
+    def read(self, lba, count):
+        """READ(10); returns the Reply."""
+        where, size = (lba & 0xffffffff).to_bytes(4, "big"), count.to_bytes(2, "big")
+        return self.command(f"28 00 {where.hex(' ')} 00 {size.hex(' ')} 00", read=count * 2048,
+                            raw=True)
+
     def disc_info(self):
         """READ DISC INFORMATION."""
         return self.need("51 00 00 00 00 00 00 00 22 00", 34)
@@ -196,7 +250,7 @@ class Drive:
     def reload(self):
         """Eject and load, so that nothing is answered from the guest's memory."""
         self.guest.run(f"eject {self.dev} && eject -t {self.dev}")
-        self.guest.wait_for(f"sgio {self.dev} none 0 00 00 00 00 00 00 2>&1 | grep status=00")
+        self.ready()
 
     def compare(self, source, at=0, blocks=None):
         """Compare the disc from a block on with a file of the guest, past the page cache."""
@@ -210,15 +264,18 @@ class Drive:
 class Rig:
     """A daemon with one disc in each drive, and a guest that has them all.
 
-    discs: name of a drive -> type of its blank disc, a Path to use, or None for an empty drive.
+    discs    name of a drive -> type of its blank disc, a Path to use, or None for an empty drive
+    options  name of a drive -> more keys of its option
     """
 
-    def __init__(self, work, discs, qemu="7.2", loop=None, **guest):
+    def __init__(self, work, discs, qemu="7.2", loop=None, options=None, wrapper=(), **guest):
         self.work = Path(work)
         paths = [self._disc(name, what) for name, what in discs.items()]
         self.names = list(discs)
-        self.daemon = Outboard(self.work, paths, loop)
-        self.guest = Guest(self.work, qemu=qemu, sockets=[self.daemon.socket], **guest)
+        numbered = {self.names.index(name): text for name, text in (options or {}).items()}
+        self.daemon = Outboard(self.work, paths, loop, numbered, wrapper)
+        self.options = dict(guest, qemu=qemu, sockets=[self.daemon.socket])
+        self.guest = Guest(self.work, **self.options)
         self.drives = {}
 
     def _disc(self, name, what):
@@ -233,6 +290,14 @@ class Rig:
         for n, name in enumerate(self.names):
             self.drives[name] = Drive(self.guest, name, n, self.daemon.discs[n])
         return self
+
+    def power_cycle(self):
+        """Switch the guest off, end the daemon, start both again."""
+        self.guest.poweroff()
+        self.guest.close()
+        self.daemon.stop()
+        self.guest = Guest(self.work, **self.options)
+        self.start()
 
     def __getitem__(self, name):
         return self.drives[name]
