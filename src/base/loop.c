@@ -135,6 +135,7 @@ void loop_get_stats(const struct loop *l, struct loop_stats *out)
 static void wake(struct loop *l)
 {
 	static const uint64_t one = 1;
+	int saved = errno;	/* the caller may be a signal handler */
 	ssize_t n;
 
 	if (!__atomic_load_n(&l->sleeping, __ATOMIC_SEQ_CST) ||
@@ -143,6 +144,7 @@ static void wake(struct loop *l)
 	do
 		n = write(l->event_fd, &one, sizeof(one));
 	while (n < 0 && errno == EINTR);
+	errno = saved;
 }
 
 void loop_post(struct loop *l, struct loop_task *t)

@@ -91,7 +91,7 @@ void loop_watch_remove(struct loop_watch *watch);
 /* Calls fn on the loop whenever the process gets signo (blocks it in this thread; block it before other threads start). */
 bool loop_on_signal(struct loop *loop, int signo, void (*fn)(int signo, void *arg), void *arg, GError **error);
 
-/* File operations. iov must stay valid until done; rw_flags as in pwritev2(2). */
+/* On files and block devices (not pipes or sockets). iov must stay valid until done; rw_flags as in pwritev2(2). */
 void loop_preadv(struct loop *loop, struct loop_op *op, int fd, const struct iovec *iov, unsigned n, uint64_t off);
 void loop_pwritev(struct loop *loop, struct loop_op *op, int fd, const struct iovec *iov, unsigned n, uint64_t off,
 		  int rw_flags);

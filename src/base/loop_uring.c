@@ -242,6 +242,11 @@ static void flush_backlog(struct loop *l)
 	}
 }
 
+static bool may_block(const struct loop_op *op)
+{
+	return op->kind == OP_READV || (op->kind == OP_WRITEV && !(op->arg & RWF_NOWAIT));
+}
+
 static void op_done(struct loop *l, struct loop_op *op, int res)
 {
 	struct ur *ur = l->be;
@@ -249,7 +254,7 @@ static void op_done(struct loop *l, struct loop_op *op, int res)
 	ur->in_kernel--;
 	if (res == -EINTR)
 		ur_submit(l, op);
-	else if (res == -EAGAIN && op->kind != OP_FSYNC && !(op->arg & RWF_NOWAIT))
+	else if (res == -EAGAIN && may_block(op))
 		loop_op_to_worker(op);		/* the ring will not wait for this file, a thread does */
 	else
 		loop_op_complete(op, res);
@@ -419,18 +424,20 @@ static void ur_turn(struct loop *l, int64_t timeout_ns)
 	struct ur *ur = l->be;
 	struct __kernel_timespec ts = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
 	struct io_uring_cqe *cqe;
+	unsigned queued;
 	int ret = 0;
 
 	arm_event_fd(l);
 	do_wanted(l);
 	flush_backlog(l);
+	queued = io_uring_sq_ready(&ur->ring);
+	l->stats.submits += queued != 0;
 	if (timeout_ns != 0)
 		ret = io_uring_submit_and_wait_timeout(&ur->ring, &cqe, 1,
 						       timeout_ns > 0 ? &ts : NULL, NULL);
-	else if (io_uring_sq_ready(&ur->ring) ||
+	else if (queued ||
 		 IO_URING_READ_ONCE(*ur->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
 		ret = io_uring_submit_and_get_events(&ur->ring);
-	l->stats.submits++;
 	/* Busy: completions must be reaped first, which happens now. */
 	if (ret < 0 && ret != -ETIME && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY)
 		g_error("io_uring_enter: %s", g_strerror(-ret));
