@@ -17,11 +17,22 @@ struct vhost_user_options {
 	unsigned max_queues;		/* request queues offered; 0: 8 */
 	bool packed;			/* offer packed rings (default on by the caller) */
 	unsigned max_clients;		/* 0: 1 front end at a time */
+	/*
+	 * Offer VHOST_USER_PROTOCOL_F_CONFIG. The generic front ends of Cloud Hypervisor and crosvm need it; QEMU keeps the
+	 * configuration space of vhost-user-scsi itself and warns when it is offered. Default off.
+	 */
+	bool config;
 };
 
 struct vhost_user *vhost_user_new(struct loop *loop, const struct vhost_user_options *o, GError **error);
 /* Stops accepting, ends connections in an orderly way (rings stopped, commands finished), removes the socket. */
 co_fn void vhost_user_free(struct vhost_user *v);
+
+/*
+ * Plugs a logical unit into a target, or (lu NULL) out, for all front ends and those to come: its commands are aborted,
+ * guests that can are told. When it returns the attachment holds nothing of the former unit.
+ */
+co_fn void vhost_user_set_target(struct vhost_user *v, unsigned target, struct scsi_lu *lu);
 
 struct vhost_user_stats {
 	unsigned clients;
