@@ -1,0 +1,43 @@
+/* Names of a disc's states: see disc_words.h. */
+#include "cli/disc_words.h"
+
+#include "disc/profile.h"
+
+enum { CONTROL_DATA = 4 };
+
+const char *disc_status_word(const struct disc *d)
+{
+	const struct disc_state *s = disc_get_state(d);
+
+	switch (s->status) {
+	case DISC_BLANK:      return "blank";
+	case DISC_APPENDABLE: return "appendable";
+	case DISC_COMPLETE:   return "complete";
+	default:              return "overwritable";
+	}
+}
+
+const char *disc_session_word(const struct disc_session *s)
+{
+	switch (s->state) {
+	case SESSION_EMPTY:      return "empty";
+	case SESSION_INCOMPLETE: return "incomplete";
+	default:                 return "complete";
+	}
+}
+
+const char *disc_track_word(const struct disc_track *t)
+{
+	if (t->flags & TRACK_DAMAGED)
+		return "damaged";
+	if (t->flags & TRACK_OPEN)
+		return t->flags & TRACK_RESERVED ? "reserved" : t->flags & TRACK_BLANK ? "blank" : "open";
+	return "closed";
+}
+
+const char *disc_track_kind(const struct disc_track *t)
+{
+	if (!(t->control & CONTROL_DATA))
+		return "audio";
+	return t->data_mode == 1 ? "mode 1" : t->data_mode == 2 ? "mode 2" : "data";
+}

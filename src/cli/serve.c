@@ -1,0 +1,104 @@
+/* outboard serve: the daemon in the foreground. */
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "cli/cli.h"
+#include "cli/qemu.h"
+#include "control/daemon.h"
+
+struct serve {
+	struct daemon_config config;
+	struct outboard_daemon *daemon;
+	bool asked;		/* to end, by a signal */
+};
+
+static void on_signal(int signo, void *arg)
+{
+	struct serve *s = arg;
+
+	/* Every state of a disc is safe against the death of its process, so impatience does no harm. */
+	if (s->asked && signo == SIGINT)
+		_exit(128 + signo);
+	s->asked = true;
+	if (s->daemon)
+		daemon_quit(s->daemon);
+}
+
+static void print_ready(const struct args *a, const struct attach_config *c)
+{
+	g_autofree char *line = qemu_paste_line(c);
+
+	if (args_has(a, "json")) {
+		json_t *j = json_pack("{s:s, s:s, s:s}", "ready", "vhost-user", "socket", c->socket, "qemu", line);
+
+		json_dumpf(j, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(j);
+	} else {
+		printf("ready: %s\n  for QEMU: %s\n", c->socket, line);
+	}
+	fflush(stdout);
+}
+
+static co_fn int serve_on_loop(const struct args *a, void *arg)
+{
+	struct serve *s = arg;
+	GError *error = NULL;
+
+	if (!loop_on_signal(co_loop(), SIGTERM, on_signal, s, &error) ||
+	    !loop_on_signal(co_loop(), SIGINT, on_signal, s, &error))
+		return cli_failed(a, error);
+	s->daemon = daemon_start(co_loop(), &s->config, &error);
+	if (!s->daemon)
+		return cli_failed(a, error);
+	for (unsigned i = 0; i < s->config.attachments->len; i++)
+		print_ready(a, s->config.attachments->pdata[i]);
+	if (s->asked)
+		daemon_quit(s->daemon);
+	daemon_wait(s->daemon);
+	daemon_free(s->daemon);
+	return STATUS_DONE;
+}
+
+static bool read_config(const struct args *a, struct daemon_config *c, GError **error)
+{
+	for (unsigned i = 0; i < args_count(a, "optical"); i++) {
+		if (!config_add_optical(c, args_value_n(a, "optical", i), error))
+			return false;
+	}
+	for (unsigned i = 0; i < args_count(a, "attach"); i++) {
+		if (!config_add_attachment(c, args_value_n(a, "attach", i), error))
+			return false;
+	}
+	c->control = g_strdup(args_value(a, "control"));
+	return config_check(c, error);
+}
+
+static int run_serve(const struct args *a)
+{
+	struct serve s = { .asked = false };
+	GError *error = NULL;
+	int status;
+
+	config_init(&s.config);
+	status = read_config(a, &s.config, &error) ? cli_on_loop(a, serve_on_loop, &s) : cli_misused(a, error);
+	config_fini(&s.config);
+	return status;
+}
+
+static const struct cli_option serve_options[] = {
+	{ "optical", "SPEC", 0, OPTION_MANY },
+	{ "attach",  "SPEC", 0, OPTION_MANY },
+	{ "control", "PATH", 0, OPTION_FILE },
+	{ "json" },
+	{ NULL },
+};
+
+const struct cli_command command_serve = {
+	.name = "serve",
+	.options = serve_options,
+	.operands = "",
+	.run = run_serve,
+};

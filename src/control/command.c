@@ -1,0 +1,155 @@
+/* Commands to a running daemon: see command.h. */
+#include "control/command.h"
+
+#include <string.h>
+
+#include "base/err.h"
+
+static const char *text_or_null(json_t *j)
+{
+	return json_string_value(j);
+}
+
+/* Every key must be one the command knows. */
+static bool check_keys(const json_t *args, const char *const *known, GError **error)
+{
+	const char *key;
+	json_t *value;
+
+	if (!args)
+		return true;
+	if (!json_is_object(args))
+		return err_set(error, EINVAL, "the arguments must be an object");
+	json_object_foreach((json_t *)args, key, value) {
+		if (!g_strv_contains(known, key))
+			return err_set(error, EINVAL, "there is no argument '%s'", key);
+	}
+	return true;
+}
+
+static struct daemon_drive *find_drive(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	const json_t *id = json_object_get(args, "id");
+
+	if (id && !json_is_string(id)) {
+		err_set(error, EINVAL, "'id' must be a string");
+		return NULL;
+	}
+	if (!id && daemon_drives(d) == 1)
+		return daemon_drive(d, 0);
+	if (!id) {
+		err_set(error, EINVAL, "there are %u drives: say which by its id", daemon_drives(d));
+		return NULL;
+	}
+	for (unsigned i = 0; i < daemon_drives(d); i++) {
+		if (!strcmp(daemon_drive(d, i)->config->id, json_string_value(id)))
+			return daemon_drive(d, i);
+	}
+	err_set(error, ENOENT, "there is no drive '%s'", json_string_value(id));
+	return NULL;
+}
+
+/* A file name is bytes; what is not UTF-8 in it is shown, not lost. */
+static json_t *file_name_json(const char *name)
+{
+	g_autofree char *shown = name ? g_filename_display_name(name) : NULL;
+
+	return shown ? json_string(shown) : json_null();
+}
+
+static json_t *drive_json(struct daemon_drive *dd)
+{
+	g_autofree char *words = drive_describe(dd->drive);
+	struct disc *disc = drive_disc(dd->drive);
+	json_t *j = json_pack("{s:s, s:o, s:b, s:b, s:s}", "id", dd->config->id, "disc", file_name_json(dd->disc_path),
+			      "tray_open", drive_tray_open(dd->drive), "locked", drive_locked(dd->drive), "state", words);
+
+	if (disc) {
+		json_object_set_new(j, "profile", json_integer(disc_get_profile(disc)->number));
+		json_object_set_new(j, "profile_name", json_string(disc_get_profile(disc)->name));
+		json_object_set_new(j, "writable", json_boolean(disc_is_writable(disc)));
+	}
+	return j;
+}
+
+static json_t *attachment_json(const struct daemon_attachment *da)
+{
+	struct vhost_user_stats s;
+
+	vhost_user_get_stats(da->vhost, &s);
+	return json_pack("{s:s, s:o, s:i, s:I, s:I, s:I, s:I}", "type", "vhost-user", "socket",
+			 file_name_json(da->config->socket), "clients", (int)s.clients, "requests",
+			 (json_int_t)s.requests, "kicks", (json_int_t)s.kicks, "calls", (json_int_t)s.calls,
+			 "protocol_errors", (json_int_t)s.protocol_errors);
+}
+
+static co_fn json_t *status(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	json_t *drives = json_array(), *attachments = json_array();
+
+	(void)args;
+	(void)error;
+	for (unsigned i = 0; i < daemon_drives(d); i++)
+		json_array_append_new(drives, drive_json(daemon_drive(d, i)));
+	for (unsigned i = 0; i < daemon_attachments(d); i++)
+		json_array_append_new(attachments, attachment_json(daemon_attachment(d, i)));
+	return json_pack("{s:s, s:o, s:o}", "loop", loop_backend_name(daemon_loop(d)), "drives", drives, "attachments",
+			 attachments);
+}
+
+static co_fn json_t *insert(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	struct daemon_drive *dd = find_drive(d, args, error);
+	const char *path = text_or_null(json_object_get(args, "disc"));
+
+	if (!dd)
+		return NULL;
+	if (!path || !*path) {
+		err_set(error, EINVAL, "'disc' must name a file");
+		return NULL;
+	}
+	return daemon_insert(d, dd, path, error) ? json_object() : NULL;
+}
+
+static co_fn json_t *eject(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	struct daemon_drive *dd = find_drive(d, args, error);
+	const json_t *force = json_object_get(args, "force");
+
+	if (!dd)
+		return NULL;
+	if (force && !json_is_boolean(force)) {
+		err_set(error, EINVAL, "'force' must be true or false");
+		return NULL;
+	}
+	return daemon_eject(d, dd, json_is_true(force), error) ? json_object() : NULL;
+}
+
+static co_fn json_t *quit(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	(void)args;
+	(void)error;
+	daemon_quit(d);
+	return json_object();
+}
+
+static const struct command {
+	const char *name;
+	co_fn json_t *(*run)(struct outboard_daemon *d, const json_t *args, GError **error);
+	const char *args[3];	/* keys it takes */
+} commands[] = {
+	{ "status", status, { NULL } },
+	{ "insert", insert, { "id", "disc", NULL } },
+	{ "eject",  eject,  { "id", "force", NULL } },
+	{ "quit",   quit,   { NULL } },
+};
+
+co_fn json_t *command_execute(struct outboard_daemon *d, const char *name, const json_t *args, GError **error)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++) {
+		if (!strcmp(commands[i].name, name))
+			return check_keys(args, commands[i].args, error) ? commands[i].run(d, args, error) : NULL;
+	}
+	err_set(error, ENOENT, "there is no command '%s'", name);
+	return NULL;
+}

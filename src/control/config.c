@@ -1,0 +1,251 @@
+/* Option texts of drives and attachments: see config.h. */
+#include "control/config.h"
+
+#include <string.h>
+#include <sys/un.h>
+
+#include "attach/vhost_user.h"
+#include "base/err.h"
+#include "base/opts.h"
+#include "disc/profile.h"
+
+enum { ID_MAX = 32, QUEUES_MAX = 64, CLIENTS_MAX = 64, VENDOR_MAX = 8, PRODUCT_MAX = 16, REVISION_MAX = 4, SERIAL_MAX = 20 };
+
+static void optical_free(void *p)
+{
+	struct optical_config *o = p;
+
+	if (!o)
+		return;
+	g_free(o->id);
+	g_free(o->disc);
+	g_free(o->vendor);
+	g_free(o->product);
+	g_free(o->revision);
+	g_free(o->serial);
+	g_free(o->state);
+	g_free(o);
+}
+
+static void attach_free(void *p)
+{
+	struct attach_config *a = p;
+
+	if (!a)
+		return;
+	g_free(a->socket);
+	g_strfreev(a->drives);
+	g_free(a);
+}
+
+void config_init(struct daemon_config *c)
+{
+	c->opticals = g_ptr_array_new_with_free_func(optical_free);
+	c->attachments = g_ptr_array_new_with_free_func(attach_free);
+	c->control = NULL;
+}
+
+void config_fini(struct daemon_config *c)
+{
+	if (c->opticals)
+		g_ptr_array_free(c->opticals, TRUE);
+	if (c->attachments)
+		g_ptr_array_free(c->attachments, TRUE);
+	g_free(c->control);
+	memset(c, 0, sizeof(*c));
+}
+
+const struct optical_config *config_find_optical(const struct daemon_config *c, const char *id)
+{
+	for (unsigned i = 0; i < c->opticals->len; i++) {
+		const struct optical_config *o = c->opticals->pdata[i];
+
+		if (!strcmp(o->id, id))
+			return o;
+	}
+	return NULL;
+}
+
+/* The id becomes part of a file name and of lists with ':' between. */
+static bool id_ok(const char *id)
+{
+	return *id && *id != '.' && strlen(id) <= ID_MAX &&
+	       strspn(id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_.-") == strlen(id);
+}
+
+static char *free_id(const struct daemon_config *c)
+{
+	for (unsigned i = 0;; i++) {
+		char *id = g_strdup_printf("cd%u", i);
+
+		if (!config_find_optical(c, id))
+			return id;
+		g_free(id);
+	}
+}
+
+static bool get_id(const struct daemon_config *c, struct opts *o, char **id, GError **error)
+{
+	const char *text = opts_get(o, "id");
+
+	if (!text) {
+		*id = free_id(c);
+		return true;
+	}
+	if (!id_ok(text))
+		return err_set(error, EINVAL, "id=%s: an id is 1 to %d letters, digits, '_', '-' or '.'", text, ID_MAX);
+	if (config_find_optical(c, text))
+		return err_set(error, EEXIST, "id=%s: another drive has that id", text);
+	*id = g_strdup(text);
+	return true;
+}
+
+/* INQUIRY strings: printable ASCII of a limited length. */
+static bool get_text(struct opts *o, const char *key, size_t max, char **out, GError **error)
+{
+	const char *text = opts_get(o, key);
+
+	if (!text)
+		return true;
+	if (strlen(text) > max)
+		return err_set(error, EINVAL, "%s=%s: at most %zu characters", key, text, max);
+	for (const char *p = text; *p; p++) {
+		if (*p < 0x20 || *p > 0x7e)
+			return err_set(error, EINVAL, "%s=%s: printable ASCII only", key, text);
+	}
+	*out = g_strdup(text);
+	return true;
+}
+
+static bool get_rom(struct opts *o, uint16_t *profile, GError **error)
+{
+	static const char *const names[] = { "auto", "cd", "dvd", "bd", NULL };
+	static const uint16_t profiles[] = { PROFILE_NONE, PROFILE_CD_ROM, PROFILE_DVD_ROM, PROFILE_BD_ROM };
+	int which = 0;
+
+	if (!opts_get_enum(o, "rom", names, &which, error))
+		return false;
+	*profile = profiles[which];
+	return true;
+}
+
+static bool parse_optical(const struct daemon_config *c, struct optical_config *d, struct opts *o, GError **error)
+{
+	const char *disc = opts_get(o, "disc");
+
+	if (disc && !*disc)
+		return err_set(error, EINVAL, "disc= names no file; leave it out for an empty drive");
+	d->disc = g_strdup(disc);
+	d->state = g_strdup(opts_get(o, "state"));
+	return get_id(c, o, &d->id, error) &&
+	       get_text(o, "vendor", VENDOR_MAX, &d->vendor, error) &&
+	       get_text(o, "product", PRODUCT_MAX, &d->product, error) &&
+	       get_text(o, "revision", REVISION_MAX, &d->revision, error) &&
+	       get_text(o, "serial", SERIAL_MAX, &d->serial, error) &&
+	       get_rom(o, &d->rom_profile, error) &&
+	       opts_get_bool(o, "strict", &d->strict, error) &&
+	       opts_get_bool(o, "readonly", &d->readonly, error) &&
+	       opts_check_used(o, "--optical", error);
+}
+
+bool config_add_optical(struct daemon_config *c, const char *text, GError **error)
+{
+	struct optical_config *d = g_new0(struct optical_config, 1);
+	struct opts *o = *text ? opts_parse(text, "disc", error) : opts_new();
+	bool ok = o && parse_optical(c, d, o, error);
+
+	opts_free(o);
+	if (!ok) {
+		optical_free(d);
+		return err_prefix(error, "--optical %s", text);
+	}
+	g_ptr_array_add(c->opticals, d);
+	return true;
+}
+
+static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
+{
+	static const char *const types[] = { "vhost-user", NULL };
+	uint64_t queues = 0, clients = 1;
+	const char *drives = opts_get(o, "drives"), *path = opts_get(o, "socket");
+	int type = -1;
+
+	if (!opts_get_enum(o, "type", types, &type, error))
+		return false;
+	if (type < 0)
+		return err_set(error, EINVAL, "say of what kind it is first, as in vhost-user,socket=PATH");
+	if (!path || !*path)
+		return err_set(error, EINVAL, "socket=PATH is missing");
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		return err_set(error, ENAMETOOLONG, "socket=%s: a unix socket's path has at most %zu bytes", path,
+			       sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
+	if (!opts_get_u64(o, "queues", 1, QUEUES_MAX, &queues, error) ||
+	    !opts_get_u64(o, "clients", 1, CLIENTS_MAX, &clients, error) ||
+	    !opts_get_bool(o, "packed", &a->packed, error) || !opts_check_used(o, "--attach", error))
+		return false;
+	a->socket = g_strdup(path);
+	a->queues = (unsigned)queues;
+	a->clients = (unsigned)clients;
+	a->drives = drives ? g_strsplit(drives, ":", -1) : NULL;
+	return true;
+}
+
+bool config_add_attachment(struct daemon_config *c, const char *text, GError **error)
+{
+	struct attach_config *a = g_new0(struct attach_config, 1);
+	struct opts *o = opts_parse(text, "type", error);
+	bool ok;
+
+	a->packed = true;
+	ok = o && parse_attachment(a, o, error);
+	opts_free(o);
+	if (!ok) {
+		attach_free(a);
+		return err_prefix(error, "--attach %s", text);
+	}
+	g_ptr_array_add(c->attachments, a);
+	return true;
+}
+
+static bool check_drives(const struct daemon_config *c, const struct attach_config *a, GError **error)
+{
+	unsigned n = a->drives ? g_strv_length(a->drives) : c->opticals->len;
+
+	if (n > VHOST_USER_TARGETS_MAX)
+		return err_set(error, EINVAL, "--attach socket=%s: %u drives, one socket takes %d", a->socket, n,
+			       VHOST_USER_TARGETS_MAX);
+	for (unsigned i = 0; a->drives && i < n; i++) {
+		if (!config_find_optical(c, a->drives[i]))
+			return err_set(error, ENOENT, "--attach drives=: there is no drive '%s'; give --optical id=%s,...",
+				       a->drives[i], a->drives[i]);
+		for (unsigned k = 0; k < i; k++) {
+			if (!strcmp(a->drives[i], a->drives[k]))
+				return err_set(error, EEXIST, "--attach drives=: '%s' stands there twice", a->drives[i]);
+		}
+	}
+	return true;
+}
+
+bool config_check(const struct daemon_config *c, GError **error)
+{
+	if (!c->opticals->len)
+		return err_set(error, EINVAL, "there is no drive; give --optical disc=FILE (or --optical id=cd0 for an "
+			       "empty one)");
+	if (!c->attachments->len)
+		return err_set(error, EINVAL, "nothing is attached; give --attach vhost-user,socket=PATH");
+	for (unsigned i = 0; i < c->attachments->len; i++) {
+		const struct attach_config *a = c->attachments->pdata[i];
+
+		if (!check_drives(c, a, error))
+			return false;
+		if (c->control && !strcmp(a->socket, c->control))
+			return err_set(error, EEXIST, "--attach socket=%s is also the control socket", a->socket);
+		for (unsigned k = 0; k < i; k++) {
+			const struct attach_config *b = c->attachments->pdata[k];
+
+			if (!strcmp(a->socket, b->socket))
+				return err_set(error, EEXIST, "--attach socket=%s is given twice", a->socket);
+		}
+	}
+	return true;
+}

@@ -1,0 +1,267 @@
+/*
+ * The running daemon. Start: drives with their discs, then the attachments, so that no guest sees a drive before its
+ * disc is in it. End: the other way round.
+ *
+ * Beside the first attachment's socket lie two small files for each drive: SOCKET.drive-ID.state (the drive's own:
+ * tray, locks, mode pages) and SOCKET.drive-ID.media (which disc, see media.h). They serve a daemon that was killed and
+ * started again under a guest that goes on. An orderly end without any guest removes them.
+ */
+#include "control/daemon.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "control/media.h"
+#include "control/server.h"
+
+struct outboard_daemon {
+	struct loop *loop;
+	const struct daemon_config *config;
+	GArray *drives;		/* struct daemon_drive */
+	GArray *attachments;	/* struct daemon_attachment */
+	struct control_server *server;
+	struct co_queue waiting;
+	bool started, quitting;
+};
+
+unsigned daemon_drives(const struct outboard_daemon *d)
+{
+	return d->drives->len;
+}
+
+struct daemon_drive *daemon_drive(struct outboard_daemon *d, unsigned i)
+{
+	return &g_array_index(d->drives, struct daemon_drive, i);
+}
+
+unsigned daemon_attachments(const struct outboard_daemon *d)
+{
+	return d->attachments->len;
+}
+
+struct daemon_attachment *daemon_attachment(struct outboard_daemon *d, unsigned i)
+{
+	return &g_array_index(d->attachments, struct daemon_attachment, i);
+}
+
+struct loop *daemon_loop(const struct outboard_daemon *d)
+{
+	return d->loop;
+}
+
+/* Notes what is in the drive now. That it cannot be written costs only a restart's memory: logged, not fatal. */
+static void note_media(struct daemon_drive *dd)
+{
+	struct media_record record = { .configured = dd->config->disc, .loaded = dd->disc_path };
+	GError *error = NULL;
+
+	if (!dd->media_path || media_write(dd->media_path, &record, &error))
+		return;
+	log_line(LOG_WARN, "control", "%s: a restarted daemon will not know its disc: %s", dd->config->id, error->message);
+	g_error_free(error);
+}
+
+static co_fn bool insert(struct daemon_drive *dd, const char *path, bool quiet, GError **error)
+{
+	g_autofree char *full = g_canonicalize_filename(path, NULL);
+	struct disc *disc = disc_open(full, dd->config->readonly ? 0 : DISC_OPEN_RDWR, dd->config->rom_profile, error);
+
+	if (!disc || !drive_insert(dd->drive, disc, quiet, error))
+		return err_prefix(error, "drive %s", dd->config->id);
+	g_free(dd->disc_path);
+	dd->disc_path = g_steal_pointer(&full);
+	return true;
+}
+
+co_fn bool daemon_insert(struct outboard_daemon *d, struct daemon_drive *dd, const char *path, GError **error)
+{
+	(void)d;
+	if (dd->disc_path)
+		return err_set(error, EBUSY, "there is a disc in drive %s (%s); eject it first", dd->config->id,
+			       dd->disc_path);
+	if (!insert(dd, path, false, error))
+		return false;
+	note_media(dd);
+	return true;
+}
+
+co_fn bool daemon_eject(struct outboard_daemon *d, struct daemon_drive *dd, bool force, GError **error)
+{
+	(void)d;
+	if (!drive_eject(dd->drive, force, error))
+		return err_prefix(error, "drive %s", dd->config->id);
+	g_clear_pointer(&dd->disc_path, g_free);
+	note_media(dd);
+	return true;
+}
+
+/* What the drive is to hold at the start: what it held when the daemon was killed, if it was asked for the same then. */
+static co_fn bool load_first_disc(struct daemon_drive *dd, GError **error)
+{
+	struct media_record before = { NULL };
+	bool resumed = dd->media_path && media_read(dd->media_path, &before) &&
+		       !g_strcmp0(before.configured, dd->config->disc);
+	const char *path = resumed ? before.loaded : dd->config->disc;
+	bool ok;
+
+	if (resumed && g_strcmp0(before.loaded, dd->config->disc))
+		log_line(LOG_INFO, "control", "drive %s: %s, as before the restart", dd->config->id,
+			 path ? path : "no disc");
+	ok = path ? insert(dd, path, resumed, error) : true;
+	media_record_clear(&before);
+	return ok;
+}
+
+static char *beside_socket(const struct outboard_daemon *d, const char *id, const char *what)
+{
+	const struct attach_config *first = d->config->attachments->len ? d->config->attachments->pdata[0] : NULL;
+
+	return first ? g_strdup_printf("%s.drive-%s.%s", first->socket, id, what) : NULL;
+}
+
+static char *state_path(const struct outboard_daemon *d, const struct optical_config *c)
+{
+	return c->state ? g_strdup(c->state) : beside_socket(d, c->id, "state");
+}
+
+static co_fn bool start_drive(struct outboard_daemon *d, const struct optical_config *c, GError **error)
+{
+	g_autofree char *state = state_path(d, c);
+	struct drive_options o = {
+		.id = c->id, .vendor = c->vendor, .product = c->product, .revision = c->revision, .serial = c->serial,
+		.state_path = state, .strict = c->strict, .trace = log_enabled(LOG_DEBUG),
+	};
+	struct daemon_drive dd = { .config = c, .drive = drive_new(d->loop, &o, error) };
+
+	if (!dd.drive)
+		return err_prefix(error, "drive %s", c->id);
+	dd.media_path = beside_socket(d, c->id, "media");
+	g_array_append_val(d->drives, dd);
+	return load_first_disc(daemon_drive(d, d->drives->len - 1), error);
+}
+
+static struct daemon_drive *find_drive(struct outboard_daemon *d, const char *id)
+{
+	for (unsigned i = 0; i < d->drives->len; i++) {
+		if (!strcmp(daemon_drive(d, i)->config->id, id))
+			return daemon_drive(d, i);
+	}
+	return NULL;
+}
+
+static bool start_attachment(struct outboard_daemon *d, const struct attach_config *c, GError **error)
+{
+	unsigned n = c->drives ? g_strv_length(c->drives) : d->drives->len;
+	g_autofree struct scsi_lu **targets = g_new0(struct scsi_lu *, n + 1);
+	struct vhost_user_options o = {
+		.path = c->socket, .targets = targets, .n_targets = n, .max_queues = c->queues, .packed = c->packed,
+		.max_clients = c->clients,
+	};
+	struct daemon_attachment da = { .config = c };
+
+	for (unsigned i = 0; i < n; i++)
+		targets[i] = drive_lu((c->drives ? find_drive(d, c->drives[i]) : daemon_drive(d, i))->drive);
+	da.vhost = vhost_user_new(d->loop, &o, error);
+	if (!da.vhost)
+		return err_prefix(error, "--attach vhost-user");
+	g_array_append_val(d->attachments, da);
+	return true;
+}
+
+static co_fn bool start_all(struct outboard_daemon *d, GError **error)
+{
+	for (unsigned i = 0; i < d->config->opticals->len; i++) {
+		if (!start_drive(d, d->config->opticals->pdata[i], error))
+			return false;
+	}
+	for (unsigned i = 0; i < d->config->attachments->len; i++) {
+		if (!start_attachment(d, d->config->attachments->pdata[i], error))
+			return false;
+	}
+	if (d->config->control)
+		d->server = control_server_new(d, d->config->control, error);
+	if (d->config->control && !d->server)
+		return false;
+	/* Only now is it certain that no other daemon has this socket and so these files. */
+	for (unsigned i = 0; i < d->drives->len; i++)
+		note_media(daemon_drive(d, i));
+	d->started = true;
+	return true;
+}
+
+co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemon_config *config, GError **error)
+{
+	struct outboard_daemon *d = g_new0(struct outboard_daemon, 1);
+
+	d->loop = loop;
+	d->config = config;
+	d->drives = g_array_new(FALSE, TRUE, sizeof(struct daemon_drive));
+	d->attachments = g_array_new(FALSE, TRUE, sizeof(struct daemon_attachment));
+	if (start_all(d, error))
+		return d;
+	daemon_free(d);
+	return NULL;
+}
+
+static bool has_clients(struct outboard_daemon *d)
+{
+	for (unsigned i = 0; i < d->attachments->len; i++) {
+		struct vhost_user_stats stats;
+
+		vhost_user_get_stats(daemon_attachment(d, i)->vhost, &stats);
+		if (stats.clients)
+			return true;
+	}
+	return false;
+}
+
+static co_fn void stop_drive(struct outboard_daemon *d, struct daemon_drive *dd, bool forget)
+{
+	g_autofree char *state = state_path(d, dd->config);
+
+	drive_free(dd->drive);
+	if (forget) {
+		if (dd->media_path)
+			media_remove(dd->media_path);
+		if (state && !dd->config->state)
+			unlink(state);
+	}
+	g_free(dd->media_path);
+	g_free(dd->disc_path);
+}
+
+co_fn void daemon_free(struct outboard_daemon *d)
+{
+	bool forget;
+
+	if (!d)
+		return;
+	forget = d->started && !has_clients(d);
+	control_server_free(d->server);
+	for (unsigned i = 0; i < d->attachments->len; i++)
+		vhost_user_free(daemon_attachment(d, i)->vhost);
+	for (unsigned i = 0; i < d->drives->len; i++)
+		stop_drive(d, daemon_drive(d, i), forget);
+	g_array_free(d->attachments, TRUE);
+	g_array_free(d->drives, TRUE);
+	g_free(d);
+}
+
+co_fn void daemon_wait(struct outboard_daemon *d)
+{
+	while (!d->quitting)
+		co_queue_wait(&d->waiting);
+}
+
+void daemon_quit(struct outboard_daemon *d)
+{
+	d->quitting = true;
+	co_queue_wake_all(&d->waiting);
+}
+
+bool daemon_is_quitting(const struct outboard_daemon *d)
+{
+	return d->quitting;
+}

@@ -1,0 +1,47 @@
+/*
+ * The running daemon: drives, what is in them, and the attachments that show them to guests. One loop owns it all;
+ * everything here is called on that loop.
+ */
+#pragma once
+
+#include "attach/vhost_user.h"
+#include "base/co.h"
+#include "control/config.h"
+#include "scsi/drive.h"
+
+struct outboard_daemon;
+
+/*
+ * Opens discs, drives, attachments and the control socket; only when all of it worked does any socket appear. The
+ * config is borrowed for the daemon's life and must have passed config_check(). NULL on error, with nothing left open.
+ */
+co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemon_config *config, GError **error);
+/* Ends attachments in an orderly way, then commits and closes the discs. NULL is fine. */
+co_fn void daemon_free(struct outboard_daemon *d);
+
+/* Sleeps until daemon_quit(). */
+co_fn void daemon_wait(struct outboard_daemon *d);
+void daemon_quit(struct outboard_daemon *d);
+bool daemon_is_quitting(const struct outboard_daemon *d);
+
+struct daemon_drive {
+	const struct optical_config *config;
+	struct drive *drive;
+	char *disc_path;	/* of what was put into it last, also while its tray is open; NULL: nothing */
+	char *media_path;	/* file that tells a restarted daemon what was in the drive; NULL: none */
+};
+
+struct daemon_attachment {
+	const struct attach_config *config;
+	struct vhost_user *vhost;
+};
+
+unsigned daemon_drives(const struct outboard_daemon *d);
+struct daemon_drive *daemon_drive(struct outboard_daemon *d, unsigned i);
+unsigned daemon_attachments(const struct outboard_daemon *d);
+struct daemon_attachment *daemon_attachment(struct outboard_daemon *d, unsigned i);
+struct loop *daemon_loop(const struct outboard_daemon *d);
+
+/* Opens the file and puts it in; fails if a disc is in the drive. An absent drive is the caller's to refuse. */
+co_fn bool daemon_insert(struct outboard_daemon *d, struct daemon_drive *drive, const char *path, GError **error);
+co_fn bool daemon_eject(struct outboard_daemon *d, struct daemon_drive *drive, bool force, GError **error);
