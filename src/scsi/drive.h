@@ -22,10 +22,13 @@ co_fn struct drive *drive_new(struct loop *loop, const struct drive_options *o, 
 co_fn void drive_free(struct drive *d);		/* ejects (commits the disc) first; no nexus may be left */
 struct scsi_lu *drive_lu(struct drive *d);
 const char *drive_id(const struct drive *d);
+/* The state file was of this boot: nexuses may be resumed, and the disc that was in may be put back quietly. */
+bool drive_resumed(const struct drive *d);
 
 /*
  * Loads disc (taken, also on failure) and closes the tray. quiet: the disc was in the drive already before a restart:
- * no unit attention, no event. Fails if a disc is in it.
+ * no unit attention, no event (honoured only if the state file says that a disc of this name was in). Fails if a disc
+ * is in it.
  */
 co_fn bool drive_insert(struct drive *d, struct disc *disc, bool quiet, GError **error);
 /*

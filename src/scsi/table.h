@@ -103,8 +103,17 @@ void scsi_build_sense(uint8_t sense[SCSI_SENSE_LEN], enum sense code, const stru
 void scsi_lu_attention(struct scsi_lu *lu, const struct scsi_nexus *except, enum sense code);
 void scsi_nexus_attention(struct scsi_nexus *nexus, enum sense code);
 void scsi_lu_event(struct scsi_lu *lu, enum scsi_event event);
+
+/* The engine's own: take the oldest pending condition; prevent or a condition changed; an error for later. */
+enum sense scsi_nexus_take_attention(struct scsi_nexus *nexus);
+enum sense scsi_nexus_take_deferred(struct scsi_nexus *nexus, struct scsi_cmd *c);
+void scsi_nexus_changed(struct scsi_nexus *nexus);
+void scsi_nexus_defer(struct scsi_nexus *nexus, enum sense code);
+/* Strict mode: 5/24/00 for a bit that the row does not define. */
+enum sense scsi_check_reserved(struct scsi_cmd *c);
+
 enum sense scsi_request_sense(struct scsi_cmd *c);
 enum sense scsi_report_luns(struct scsi_cmd *c);
 
-/* Checks a table: names, duplicate or overlapping fields, fields inside the CDB. Text of the first fault or NULL. */
-const char *scsi_check_rows(const struct scsi_row *rows);
+/* Checks a table: names, duplicate or overlapping fields, fields inside the CDB. The first fault and its row, or NULL. */
+const char *scsi_check_rows(const struct scsi_row *rows, unsigned *opcode);

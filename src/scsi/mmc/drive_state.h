@@ -40,8 +40,7 @@ struct drive_state {
 	uint8_t power;			/* power state as GESN names it, 1 active */
 	uint8_t op_kind;		/* enum long_op_kind running in the background */
 	uint8_t op_nexus;		/* index + 1 of who started it */
-	uint8_t write_page_of;		/* the family whose defaults page 05h got last */
-	uint8_t spare[3];
+	uint8_t spare[4];
 	uint16_t read_speed, write_speed;	/* asked for, kB/s; 0: the fastest */
 	uint32_t uses;
 	uint8_t op_arg[STATE_ARG_LEN];

@@ -45,6 +45,8 @@ typedef enum sense mmc_long_run(struct drive *d, const void *arg, struct scsi_cm
  * SENSE_GOOD at once and runs it in the background, alone (order lock), while the unit answers 2/04/xx.
  */
 co_fn enum sense mmc_long_op(struct scsi_cmd *c, bool immed, enum long_op_kind kind, const void *arg, size_t len);
+const char *long_op_name(const struct drive *d);	/* "closing" */
+enum sense long_op_sense(const struct drive *d, struct scsi_cmd *c);	/* 2/04/xx with progress */
 void mmc_progress(struct drive *d, uint64_t done, uint64_t total);
 /* Starts again what the state file says was running when the daemon died. */
 void mmc_long_resume(struct drive *d);
@@ -69,7 +71,7 @@ struct drive {
 	struct co_drain background;	/* coroutines of our own in flight: long operation, timed flush */
 	struct loop_timer flush_timer;
 	bool dirty;			/* written since the last flush */
-	bool freed;
+	bool resumed;			/* the state file held the state of an earlier process */
 	uint64_t blocks_written, blocks_read;	/* since the disc was inserted, for status */
 	struct disc_write_params wp;	/* page 05h, decoded */
 	struct log_limit limit;
@@ -107,6 +109,29 @@ static inline const struct disc_write_params *drive_write_params(const struct dr
 	return &d->wp;
 }
 
+/* What the drive knows of an initiator; saved lies in the state file where there was room, else in own. */
+struct nexus_view {
+	struct nexus_state *saved;
+	struct nexus_state own;
+};
+
+static inline struct nexus_state *nexus_state(const struct scsi_nexus *nexus)
+{
+	return ((struct nexus_view *)nexus->unit_data)->saved;
+}
+
+/* The nexuses' side of the drive (drive_nexus.c). */
+void drive_nexus_new(struct scsi_lu *lu, struct scsi_nexus *nexus, bool resumed);
+void drive_nexus_changed(struct scsi_lu *lu, struct scsi_nexus *nexus);
+void drive_nexus_gone(struct scsi_lu *lu, struct scsi_nexus *nexus);
+const struct scsi_nexus *drive_locked_by(const struct drive *d);	/* NULL: nobody */
+
+/* The tray (load.c); both with the order lock held alone. Opening leaves the disc in the drawer. */
+co_fn enum sense tray_open(struct drive *d, struct scsi_cmd *c);
+void tray_close(struct drive *d);
+/* A disc has become ready: pages, unit attention, events. */
+void drive_medium_arrived(struct drive *d);
+
 uint16_t drive_profile(const struct drive *d);		/* of the loaded disc, else 0 */
 /* FORMAT and BLANK: the profile or the features changed; one operational change event for every nexus. */
 void drive_profile_changed(struct drive *d);
@@ -123,14 +148,44 @@ enum sense mmc_from_disc(struct scsi_cmd *c, struct disc *disc, enum disc_status
 /* Data that WRITE (2A, AA, 2E) moves according to its CDB and the medium; READ CD (BE, B9) likewise (rw.c, read_cd.c). */
 size_t mmc_write_length(struct drive *d, const uint8_t *cdb);
 size_t mmc_read_cd_length(struct drive *d, const uint8_t *cdb);
+size_t mmc_performance_length(const uint8_t *cdb);
 
-/* ---- pages and speeds (mode_pages.c, speed.c) ---- */
+/* ---- pages and speeds (mode_pages.c, write_page.c, capabilities.c, speed.c) ---- */
 
 /* Page 05h of the present medium's family to its defaults, and the medium told (after insertion). */
 void mode_reset_write_page(struct drive *d);
 /* d->wp from the page, and the medium told. */
 void mode_apply_write_page(struct drive *d);
 bool mode_write_protected(const struct drive *d);	/* page 1Dh SWPP */
+void mode_clear_write_protect(struct drive *d);		/* it ends with the medium */
+void mode_reset_pages(struct drive *d);			/* all to their defaults */
+/* Page 2Ah, computed; returns its length. */
+enum { CAPABILITIES_MAX = 128 };
+unsigned mode_fill_capabilities(const struct drive *d, uint8_t *out);
+
+/* Mode pages with values of their own; index is the place in drive_state.pages. */
+struct mode_row {
+	uint8_t code, len, also_len;	/* page length byte; another one that MODE SELECT takes (0: none) */
+	const uint8_t *defaults, *mask;	/* of len bytes, behind the two header bytes */
+	/* May the page have these values (header included)? If not, the offset of the bad byte to *bad. */
+	bool (*check)(const struct drive *d, const uint8_t *page, unsigned *bad);
+	void (*applied)(struct drive *d);
+};
+extern const struct mode_row mode_rows[STATE_PAGES];
+
+/* Page 05h (write_page.c); arrays without the header, pages with it. */
+extern const uint8_t write_page_of_cd[], write_page_mask[];
+const uint8_t *write_page_defaults(const struct drive *d);
+void write_page_decode(const uint8_t *page, struct disc_write_params *out);
+bool write_page_check(const struct drive *d, const uint8_t *page, unsigned *bad);
+
+/* Defaults with the header; they depend on the medium for page 05h. */
+void mode_default_page(const struct drive *d, unsigned index, uint8_t *out);
+
+/* Whether discs of this profile can be read or written by this version (disc_types()). */
+bool can_profile(uint16_t profile);
+/* Blocks for which speeds are given: what the medium can hold. */
+uint32_t speed_end_lba(const struct drive *d);
 
 /* Speeds in kB/s for the profile, fastest first; returns how many (at most max). */
 unsigned speed_write_list(uint16_t profile, uint16_t *out, unsigned max);
@@ -142,6 +197,7 @@ unsigned speed_read_now(const struct drive *d);
 /* ---- events (events.c) ---- */
 
 enum media_event { MEDIA_NONE = 0, MEDIA_EJECT_REQUEST = 1, MEDIA_NEW = 2, MEDIA_REMOVED = 3 };
+enum { REASON_FEATURE_CHANGE = 1, POWER_ACTIVE = 1, POWER_IDLE = 2, POWER_STANDBY = 3, POWER_SLEEP = 4 };
 void event_media(struct drive *d, enum media_event event);	/* for every nexus */
 void event_power(struct drive *d, unsigned state);
 void event_operational(struct drive *d, unsigned reason);

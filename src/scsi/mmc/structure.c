@@ -195,15 +195,15 @@ static void put_definition(struct drive *d, const struct disc *disc, unsigned la
 	fld_put(p, DDS_SPARE, s->spare_clusters);
 }
 
-/* No cluster was ever replaced: all that is allocated is free. */
+/* Nothing here is ever defective; only pseudo overwrite uses spares up. */
 static void put_spare(struct drive *d, const struct disc *disc, unsigned layer, uint8_t *p)
 {
-	uint32_t blocks = disc_get_state(disc)->spare_clusters * CLUSTER;
+	const struct disc_state *s = disc_get_state(disc);
 
 	(void)d;
 	(void)layer;
-	fld_put(p, SPARE_FREE, blocks);
-	fld_put(p, SPARE_ALLOCATED, blocks);
+	fld_put(p, SPARE_FREE, (s->pow ? s->pow_replacements : s->spare_clusters) * CLUSTER);
+	fld_put(p, SPARE_ALLOCATED, s->spare_clusters * CLUSTER);
 }
 
 /* ---- any ---- */

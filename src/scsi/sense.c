@@ -1,0 +1,112 @@
+/* Sense data: the fixed format (mmc.md 1.2) and the names of the codes in use. */
+#include "scsi/table.h"
+
+#include "base/bytes.h"
+
+enum {	/* fixed format sense data */
+	SD_VALID	= BIT(0, 7),
+	SD_RESPONSE	= BITS(0, 6, 0),
+	SD_KEY		= BITS(2, 3, 0),
+	SD_INFORMATION	= BE32(3),
+	SD_ADD_LEN	= U8(7),
+	SD_ASC		= U8(12),
+	SD_ASCQ		= U8(13),
+	SD_SKSV		= BIT(15, 7),
+	SD_CD		= BIT(15, 6),
+	SD_BPV		= BIT(15, 3),
+	SD_BIT		= BITS(15, 2, 0),
+	SD_SPECIFIC	= BE16(16),
+
+	SD_CURRENT	= 0x70,
+	SD_DEFERRED	= 0x71,
+	SD_ADD_LEN_VALUE = SCSI_SENSE_LEN - 8,
+};
+
+void scsi_build_sense(uint8_t sense[SCSI_SENSE_LEN], enum sense code, const struct scsi_cmd *c)
+{
+	unsigned key = sense_key(code);
+
+	memset(sense, 0, SCSI_SENSE_LEN);
+	fld_put(sense, SD_RESPONSE, c && c->detail.deferred ? SD_DEFERRED : SD_CURRENT);
+	fld_put(sense, SD_KEY, key);
+	fld_put(sense, SD_ADD_LEN, SD_ADD_LEN_VALUE);
+	fld_put(sense, SD_ASC, sense_asc(code));
+	fld_put(sense, SD_ASCQ, sense_ascq(code));
+	if (!c)
+		return;
+	if (c->detail.info_valid) {
+		fld_put(sense, SD_VALID, 1);
+		fld_put(sense, SD_INFORMATION, c->detail.info);
+	}
+	if (c->detail.field_valid && key == 5) {
+		fld_put(sense, SD_SKSV, 1);
+		fld_put(sense, SD_CD, c->detail.in_cdb);
+		if (c->detail.bit < 8) {
+			fld_put(sense, SD_BPV, 1);
+			fld_put(sense, SD_BIT, c->detail.bit);
+		}
+		fld_put(sense, SD_SPECIFIC, c->detail.field);
+	} else if (c->detail.progress_valid && (key == 0 || key == 2)) {
+		fld_put(sense, SD_SKSV, 1);
+		fld_put(sense, SD_SPECIFIC, c->detail.progress);
+	}
+}
+
+/* clang-format off */
+static const struct { enum sense code; const char *name; } names[] = {
+	{ SENSE_GOOD,			"NO SENSE" },
+	{ SENSE_BECOMING_READY,		"LOGICAL UNIT IS IN PROCESS OF BECOMING READY" },
+	{ SENSE_INIT_REQUIRED,		"INITIALIZING COMMAND REQUIRED" },
+	{ SENSE_FORMAT_IN_PROGRESS,	"FORMAT IN PROGRESS" },
+	{ SENSE_OPERATION_IN_PROGRESS,	"OPERATION IN PROGRESS" },
+	{ SENSE_LONG_WRITE_IN_PROGRESS,	"LONG WRITE IN PROGRESS" },
+	{ SENSE_NO_MEDIUM,		"MEDIUM NOT PRESENT" },
+	{ SENSE_NO_MEDIUM_CLOSED,	"MEDIUM NOT PRESENT - TRAY CLOSED" },
+	{ SENSE_NO_MEDIUM_OPEN,		"MEDIUM NOT PRESENT - TRAY OPEN" },
+	{ SENSE_UNRECOVERED_READ,	"UNRECOVERED READ ERROR" },
+	{ SENSE_WRITE_ERROR,		"WRITE ERROR" },
+	{ SENSE_FORMAT_FAILED,		"FORMAT COMMAND FAILED" },
+	{ SENSE_ERASE_FAILURE,		"ERASE FAILURE" },
+	{ SENSE_INTERNAL_FAILURE,	"INTERNAL TARGET FAILURE" },
+	{ SENSE_PARAMETER_LENGTH,	"PARAMETER LIST LENGTH ERROR" },
+	{ SENSE_BAD_OPCODE,		"INVALID COMMAND OPERATION CODE" },
+	{ SENSE_LBA_RANGE,		"LOGICAL BLOCK ADDRESS OUT OF RANGE" },
+	{ SENSE_BAD_WRITE_ADDRESS,	"INVALID ADDRESS FOR WRITE" },
+	{ SENSE_BAD_CDB_FIELD,		"INVALID FIELD IN CDB" },
+	{ SENSE_BAD_LUN,		"LOGICAL UNIT NOT SUPPORTED" },
+	{ SENSE_BAD_PARAMETER,		"INVALID FIELD IN PARAMETER LIST" },
+	{ SENSE_SEQUENCE,		"COMMAND SEQUENCE ERROR" },
+	{ SENSE_INCOMPATIBLE_MEDIUM,	"INCOMPATIBLE MEDIUM INSTALLED" },
+	{ SENSE_CANNOT_READ_FORMAT,	"CANNOT READ MEDIUM - INCOMPATIBLE FORMAT" },
+	{ SENSE_CANNOT_WRITE_FORMAT,	"CANNOT WRITE MEDIUM - INCOMPATIBLE FORMAT" },
+	{ SENSE_CANNOT_FORMAT,		"CANNOT FORMAT MEDIUM - INCOMPATIBLE MEDIUM" },
+	{ SENSE_NOT_FORMATTED,		"MEDIUM NOT FORMATTED" },
+	{ SENSE_SAVING_UNSUPPORTED,	"SAVING PARAMETERS NOT SUPPORTED" },
+	{ SENSE_REMOVAL_PREVENTED,	"MEDIUM REMOVAL PREVENTED" },
+	{ SENSE_END_OF_TRACK,		"END OF USER AREA ENCOUNTERED ON THIS TRACK" },
+	{ SENSE_ILLEGAL_TRACK_MODE,	"ILLEGAL MODE FOR THIS TRACK" },
+	{ SENSE_BAD_PACKET_SIZE,	"INVALID PACKET SIZE" },
+	{ SENSE_FIXATION_ERROR,		"SESSION FIXATION ERROR" },
+	{ SENSE_INCOMPLETE_TRACK,	"SESSION FIXATION ERROR - INCOMPLETE TRACK IN SESSION" },
+	{ SENSE_RESERVED_TRACK_EMPTY,	"EMPTY OR PARTIALLY WRITTEN RESERVED TRACK" },
+	{ SENSE_NO_MORE_RESERVATIONS,	"NO MORE TRACK RESERVATIONS ALLOWED" },
+	{ SENSE_MEDIUM_CHANGED,		"NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED" },
+	{ SENSE_POWER_ON,		"POWER ON OR RESET OCCURRED" },
+	{ SENSE_BUS_RESET,		"SCSI BUS RESET OCCURRED" },
+	{ SENSE_DEVICE_RESET,		"BUS DEVICE RESET FUNCTION OCCURRED" },
+	{ SENSE_MODE_CHANGED,		"MODE PARAMETERS CHANGED" },
+	{ SENSE_WRITE_PROTECTED,	"WRITE PROTECTED" },
+	{ SENSE_SOFTWARE_PROTECTED,	"LOGICAL UNIT SOFTWARE WRITE PROTECTED" },
+	{ SENSE_PERSISTENT_PROTECTED,	"PERSISTENT WRITE PROTECT" },
+	{ SENSE_ABORTED,		"ABORTED COMMAND" },
+};
+/* clang-format on */
+
+const char *sense_name(enum sense s)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+		if (names[i].code == s)
+			return names[i].name;
+	}
+	return NULL;
+}
