@@ -1,6 +1,9 @@
 /* The coroutine forms of the loop's operations: submit, wait for done, return its result. */
 #include "base/co.h"
 
+#include <errno.h>
+#include <poll.h>
+
 #include "base/loop_impl.h"
 
 struct co_op {
@@ -119,5 +122,5 @@ co_fn int co_poll(int fd, unsigned events, uint64_t deadline_ns)
 	if (deadline_ns)
 		loop_timer_set(co_loop(), &p.timer, deadline_ns);
 	co_wait();
-	return (int)p.events;
+	return p.events & POLLNVAL ? -EBADF : (int)p.events;
 }

@@ -65,17 +65,16 @@ bool size_parse(const char *text, uint64_t *bytes, GError **error)
 char *size_text(uint64_t bytes)
 {
 	static const char *const units[] = { "kB", "MB", "GB", "TB", "PB", "EB" };
-	uint64_t unit = 1000;
+	uint64_t unit = 1000, tenths;
 	unsigned i = 0;
 
-	if (bytes < 1000)
+	if (bytes < unit)
 		return g_strdup_printf("%u bytes", (unsigned)bytes);
-	/* 999.95 and more would print as 1000.0 */
-	while (i + 1 < G_N_ELEMENTS(units) && bytes / unit >= 999 &&
-	       (bytes - unit * 999) >= unit / 20 * 19) {
+	/* What would be printed as 1000.0 goes to the next unit. */
+	while (i + 1 < G_N_ELEMENTS(units) && bytes >= unit * 1000 - unit / 20) {
 		unit *= 1000;
 		i++;
 	}
-	return g_strdup_printf("%" PRIu64 ".%u %s", (bytes + unit / 20) / unit,
-			       (unsigned)((bytes + unit / 20) % unit / (unit / 10)), units[i]);
+	tenths = bytes / (unit / 10) + (bytes % (unit / 10) >= unit / 20);
+	return g_strdup_printf("%" PRIu64 ".%u %s", tenths / 10, (unsigned)(tenths % 10), units[i]);
 }
