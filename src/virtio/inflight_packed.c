@@ -29,17 +29,23 @@ struct packed_entry {
 	uint64_t addr;
 };
 
+/* Where the device stands. Written by one store: half of a change would look like another place. */
+struct packed_pos {
+	uint16_t used_idx;
+	uint16_t old_used_idx;
+	uint8_t used_wrap;
+	uint8_t old_used_wrap;
+	uint8_t pad[2];
+} __attribute__((aligned(8)));
+
 struct packed_slice {
 	uint64_t features;
 	uint16_t version;
 	uint16_t desc_num;
 	uint16_t free_head;
 	uint16_t old_free_head;
-	uint16_t used_idx;
-	uint16_t old_used_idx;
-	uint8_t used_wrap;
-	uint8_t old_used_wrap;
-	uint8_t pad[10];
+	struct packed_pos pos;
+	uint8_t pad[8];
 	struct packed_entry desc[];
 };
 
@@ -61,12 +67,20 @@ static void order(void)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
+static void store_pos(struct inflight_packed *p, uint16_t old_used_idx, bool old_used_wrap)
+{
+	struct packed_pos pos = { p->used_idx, old_used_idx, p->used_wrap, old_used_wrap, { 0 } };
+
+	__atomic_store(&p->s->pos, &pos, __ATOMIC_RELAXED);
+	order();
+}
+
+/* The free list first: with the old place beside it, the ring's flags still tell that the batch is out. */
 static void commit(struct inflight_packed *p)
 {
 	p->s->old_free_head = p->free_head;
-	p->s->old_used_idx = p->used_idx;
-	p->s->old_used_wrap = p->used_wrap;
 	order();
+	store_pos(p, p->used_idx, p->used_wrap);
 }
 
 static void slice_init(struct inflight_packed *p, uint16_t used_idx, bool used_wrap)
@@ -81,8 +95,6 @@ static void slice_init(struct inflight_packed *p, uint16_t used_idx, bool used_w
 	p->free_head = 0;
 	p->used_idx = used_idx;
 	p->used_wrap = used_wrap;
-	s->used_idx = used_idx;
-	s->used_wrap = used_wrap;
 	commit(p);
 	s->desc_num = (uint16_t)p->num;
 	order();
@@ -93,9 +105,10 @@ static void slice_init(struct inflight_packed *p, uint16_t used_idx, bool used_w
 static bool settle(struct inflight_packed *p, uint16_t (*ring_flags)(void *arg, uint16_t slot), void *arg)
 {
 	struct packed_slice *s = p->s;
-	uint16_t old_idx = s->old_used_idx, new_idx = s->used_idx;
+	struct packed_pos pos = s->pos;
+	uint16_t old_idx = pos.old_used_idx, new_idx = pos.used_idx;
 	uint16_t old_head = s->old_free_head, new_head = s->free_head;
-	bool old_wrap = s->old_used_wrap & 1, new_wrap = s->used_wrap & 1;
+	bool old_wrap = pos.old_used_wrap & 1, new_wrap = pos.used_wrap & 1;
 
 	/* a head of num: the free list is empty */
 	if (old_idx >= p->num || new_idx >= p->num || old_head > p->num || new_head > p->num)
@@ -113,8 +126,6 @@ static bool settle(struct inflight_packed *p, uint16_t (*ring_flags)(void *arg, 
 		}
 	}
 	s->free_head = p->free_head;
-	s->used_idx = p->used_idx;
-	s->used_wrap = p->used_wrap;
 	commit(p);
 	return true;
 }
@@ -274,11 +285,12 @@ void inflight_packed_batch(struct inflight_packed *p, uint16_t first)
 
 void inflight_packed_moved(struct inflight_packed *p, uint16_t used_idx, bool used_wrap)
 {
+	uint16_t old_idx = p->used_idx;
+	bool old_wrap = p->used_wrap;
+
 	p->used_idx = used_idx;
 	p->used_wrap = used_wrap;
-	p->s->used_idx = used_idx;
-	p->s->used_wrap = used_wrap;
-	order();
+	store_pos(p, old_idx, old_wrap);
 }
 
 void inflight_packed_done(struct inflight_packed *p, const uint16_t *firsts, unsigned n)
