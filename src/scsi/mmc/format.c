@@ -117,9 +117,16 @@ static enum sense parse_format(struct scsi_cmd *c, const uint8_t *list, struct f
 	return SENSE_GOOD;
 }
 
+/* BD-R can be formatted once, and only before anything is written. */
+static bool is_still_blank(const struct disc *disc)
+{
+	return !disc_get_state(disc)->formatted && disc_get_state(disc)->status == DISC_BLANK;
+}
+
 co_fn enum sense mmc_format_unit(struct scsi_cmd *c)
 {
 	struct disc *disc = cmd_disc(c);
+	const struct disc_state *s = disc_get_state(disc);
 	struct format_arg arg;
 	uint8_t list[FL_LEN];
 	enum sense sense;
@@ -135,8 +142,8 @@ co_fn enum sense mmc_format_unit(struct scsi_cmd *c)
 	sense = parse_format(c, list, &arg);
 	if (sense != SENSE_GOOD)
 		return sense;
-	if (disc_get_state(disc)->formatted && disc_get_profile(disc)->method == METHOD_SEQUENTIAL && !c->replay)
-		return SENSE_CANNOT_FORMAT;	/* BD-R can be formatted once */
+	if (disc_get_profile(disc)->method == METHOD_SEQUENTIAL && !is_still_blank(disc) && !(c->replay && s->formatted))
+		return SENSE_CANNOT_FORMAT;
 	return mmc_long_op(c, fld_get(list, FL_IMMED), LONG_FORMAT, &arg, sizeof(arg));
 }
 

@@ -40,7 +40,7 @@ co_fn enum sense mmc_reserve_track(struct scsi_cmd *c)
 	struct disc *disc = cmd_disc(c);
 	struct disc_track_info next;
 	enum sense sense;
-	uint32_t blocks;
+	uint32_t blocks = 0;
 
 	if (fld_get(c->cdb, RSV_RMZ))
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RSV_RMZ), 8);

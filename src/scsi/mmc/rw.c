@@ -131,8 +131,12 @@ static co_fn enum sense write_blocks(struct scsi_cmd *c, uint32_t address, uint3
 	if (!medium_range(disc, address, blocks, &lba))
 		return scsi_fail_lba(c, SENSE_LBA_RANGE, address);
 	bytes = bytes_per_block(c, lba, blocks, &st);
-	if (!bytes)
-		return mmc_from_disc(c, disc, st);
+	if (!bytes) {
+		enum sense sense = mmc_from_disc(c, disc, st);
+
+		c->detail.info = address;	/* it was not an operation: the medium named no block */
+		return sense;
+	}
 	len = (size_t)bytes * blocks;
 	if (len > c->out.len)	/* fewer bytes than the blocks have under the present write parameters */
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(blocks_field), 8);
