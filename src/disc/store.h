@@ -77,6 +77,7 @@ struct disc_store_info {
 	uint64_t generation;
 	unsigned journal_used, journal_blocks;
 	bool recovered;		/* a journal was replayed or a progress line was ahead */
+	bool damaged;		/* read-only: its newest state is unreadable, this is an older one */
 };
 void disc_store_get_info(const struct disc_store *s, struct disc_store_info *out);
 
@@ -87,3 +88,10 @@ struct disc_history { uint64_t time_ns; uint32_t event; int32_t lba; uint64_t bl
 co_fn int disc_store_add_history(struct disc_store *s, const struct disc_history *h);
 /* Newest last; g_free() it. */
 co_fn struct disc_history *disc_store_read_history(struct disc_store *s, unsigned *n);
+
+/* Bytes of the file that hold sectors of a plane, for a pending punch; false: outside the plane. */
+bool disc_store_plane_range(const struct disc_store *s, enum disc_plane plane, int32_t lba, uint32_t sectors,
+			    struct disc_punch *range);
+/* For tests: disc_store_open() with this boot id instead of the machine's. All zero: no progress lines. */
+co_fn struct disc_store *disc_store_open_boot(struct block_node *file, unsigned flags, const uint8_t boot_id[16],
+					      struct disc_state **state, GError **error);
