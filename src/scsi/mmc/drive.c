@@ -224,6 +224,7 @@ co_fn struct drive *drive_new(struct loop *loop, const struct drive_options *o, 
 
 	d->id = g_strdup(o->id ? o->id : "drive");
 	d->state_fd = -1;
+	d->flush_timer.fire = flush_due;
 	scsi_lu_init(&d->lu, &drive_ops, loop, d->id);
 	d->lu.strict = o->strict;
 	d->lu.trace = o->trace;

@@ -236,6 +236,28 @@ static co_fn void cue_again(struct fx *f)
 	BYTE(f, DISC_INFO, 2, 0x0e);
 }
 
+/* ---- a burn that stands still ---- */
+
+/* What was written is made durable some seconds later, without a command of the host. */
+static co_fn void timed_flush(struct fx *f)
+{
+	struct drive *d = f->drive;
+
+	WRITES(f, 0, 20);
+	CHECK(f, d->dirty && d->flush_timer.heap_index != 0);
+	if (!d->flush_timer.fire) {
+		fx_fail(f, __LINE__, "the timer has nothing to do");
+		return;
+	}
+	loop_timer_cancel(&d->flush_timer);
+	d->flush_timer.fire(&d->flush_timer);
+	for (unsigned i = 0; i < 1000 && (d->dirty || d->background.in_flight); i++)
+		co_sleep_ns(1000000);
+	CHECK(f, !d->dirty);
+	WORD32(f, TRACK_INFO("01"), 12, 20);	/* a flush ends nothing and pads nothing */
+	WRITES(f, 20, 12);
+}
+
 /* ---- anything ---- */
 
 /* Every opcode with pseudo-random fields: an answer, no crash; a disc that is written to stays consistent. */
@@ -278,6 +300,7 @@ TEST(again, "dvd+r")
 TEST(format_again, "bd-r")
 TEST(grow_again, "dvd-rw")
 TEST(cue_again, "cd-r")
+TEST(timed_flush, "dvd+r")
 
 static void test_cut_replies(void **state)
 {
@@ -301,7 +324,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_read_cd), cmocka_unit_test(test_catalogue_number), cmocka_unit_test(test_cut_replies),
 		cmocka_unit_test(test_again), cmocka_unit_test(test_format_again), cmocka_unit_test(test_grow_again),
-		cmocka_unit_test(test_cue_again), cmocka_unit_test(test_anything),
+		cmocka_unit_test(test_cue_again), cmocka_unit_test(test_timed_flush),
+		cmocka_unit_test(test_anything),
 	};
 
 	return RUN_TESTS(tests);
