@@ -65,8 +65,7 @@ static void print_status(const json_t *status)
 	size_t i;
 
 	json_array_foreach(json_object_get(status, "drives"), i, entry)
-		printf("drive %-8s %s%s\n    disc: %s\n", text_of(entry, "id", "?"), text_of(entry, "state", "?"),
-		       json_is_true(json_object_get(entry, "locked")) ? ", locked by the guest" : "",
+		printf("drive %-8s %s\n    disc: %s\n", text_of(entry, "id", "?"), text_of(entry, "state", "?"),
 		       text_of(entry, "disc", "none"));
 	json_array_foreach(json_object_get(status, "attachments"), i, entry)
 		printf("%s %s\n    %lld connected, %lld requests, %lld protocol errors\n", text_of(entry, "type", "?"),

@@ -71,7 +71,7 @@ static co_fn bool open_drive(struct burn *b, GError **error)
 		return false;
 	}
 	if (!drive_insert(b->drive, disc, true, error))
-		return err_prefix(error, "%s", b->disc);
+		return false;
 	initiator_init(&b->initiator, b->drive, "burn");
 	b->burner.drive = &b->initiator;
 	b->burner.interrupted = &b->interrupted;
@@ -93,8 +93,11 @@ static co_fn bool check_resume(struct burn *b, struct source *image, bool quiet,
 static co_fn bool burn_image(struct burn *b, bool quiet, GError **error)
 {
 	struct source *image = source_open(b->image, error);
-	bool ok = image && burner_plan(&b->burner, source_blocks(image), b->resume, error);
+	bool ok;
 
+	if (!image)
+		return false;
+	ok = burner_plan(&b->burner, source_blocks(image), b->resume, error);
 	if (ok && b->resume) {
 		ok = check_resume(b, image, quiet, error);
 		source_close(image);

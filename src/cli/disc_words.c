@@ -1,15 +1,13 @@
 /* Names of a disc's states: see disc_words.h. */
 #include "cli/disc_words.h"
 
-#include "disc/profile.h"
+#include "disc/store.h"
 
 enum { CONTROL_DATA = 4 };
 
 const char *disc_status_word(const struct disc *d)
 {
-	const struct disc_state *s = disc_get_state(d);
-
-	switch (s->status) {
+	switch (disc_get_state(d)->status) {
 	case DISC_BLANK:      return "blank";
 	case DISC_APPENDABLE: return "appendable";
 	case DISC_COMPLETE:   return "complete";
@@ -40,4 +38,19 @@ const char *disc_track_kind(const struct disc_track *t)
 	if (!(t->control & CONTROL_DATA))
 		return "audio";
 	return t->data_mode == 1 ? "mode 1" : t->data_mode == 2 ? "mode 2" : "data";
+}
+
+const char *disc_event_word(uint32_t event)
+{
+	switch (event) {
+	case EVENT_CREATED:        return "made";
+	case EVENT_TRACK_CLOSED:   return "track closed";
+	case EVENT_SESSION_CLOSED: return "session closed";
+	case EVENT_FINALISED:      return "finalised";
+	case EVENT_FORMATTED:      return "formatted";
+	case EVENT_BLANKED:        return "blanked";
+	case EVENT_RESERVED:       return "track reserved";
+	case EVENT_RECOVERED:      return "recovered after an interruption";
+	default:                   return "something that this version does not know";
+	}
 }

@@ -68,8 +68,10 @@ static co_fn bool insert(struct daemon_drive *dd, const char *path, bool quiet, 
 	g_autofree char *full = g_canonicalize_filename(path, NULL);
 	struct disc *disc = disc_open(full, dd->config->readonly ? 0 : DISC_OPEN_RDWR, dd->config->rom_profile, error);
 
-	if (!disc || !drive_insert(dd->drive, disc, quiet, error))
+	if (!disc)
 		return err_prefix(error, "drive %s", dd->config->id);
+	if (!drive_insert(dd->drive, disc, quiet, error))
+		return false;
 	g_free(dd->disc_path);
 	dd->disc_path = g_steal_pointer(&full);
 	return true;
@@ -91,7 +93,7 @@ co_fn bool daemon_eject(struct outboard_daemon *d, struct daemon_drive *dd, bool
 {
 	(void)d;
 	if (!drive_eject(dd->drive, force, error))
-		return err_prefix(error, "drive %s", dd->config->id);
+		return false;
 	g_clear_pointer(&dd->disc_path, g_free);
 	note_media(dd);
 	return true;

@@ -1,0 +1,167 @@
+/* QEMU's command line: see qemu.h. */
+#include "cli/qemu.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/opts.h"
+
+int qemu_find(char *const *argv)
+{
+	for (int i = 0; argv[i]; i++) {
+		g_autofree char *name = g_path_get_basename(argv[i]);
+
+		/* A loader's --argv0 only names what comes later. */
+		if (i && !strcmp(argv[i - 1], "--argv0"))
+			continue;
+		if (g_str_has_prefix(name, "qemu-system-") || !strcmp(name, "qemu-kvm") ||
+		    (!i && !strcmp(name, "kvm")))
+			return i;
+	}
+	return -1;
+}
+
+bool qemu_parse_version(const char *text, struct qemu_version *out)
+{
+	const char *at = strstr(text, "version ");
+
+	return at && sscanf(at, "version %u.%u", &out->major, &out->minor) == 2;
+}
+
+bool qemu_ask_version(char *const *argv, int at, struct qemu_version *out, GError **error)
+{
+	g_autofree char **words = g_new0(char *, at + 3);
+	g_autofree char *text = NULL;
+	GError *why = NULL;
+
+	for (int i = 0; i <= at; i++)
+		words[i] = argv[i];
+	words[at + 1] = (char *)"-version";
+	if (!g_spawn_sync(NULL, words, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &text, NULL,
+			  NULL, &why)) {
+		err_set(error, ENOENT, "%s cannot be started: %s", argv[at], why->message);
+		g_error_free(why);
+		return false;
+	}
+	if (qemu_parse_version(text, out))
+		return true;
+	return err_set(error, EINVAL, "%s -version does not answer as a QEMU does", argv[at]);
+}
+
+static void added_free(void *p)
+{
+	struct qemu_added *a = p;
+
+	g_free(a->option);
+	g_free(a->value);
+	g_free(a->why);
+	g_free(a);
+}
+
+void qemu_line_free(struct qemu_line *line)
+{
+	if (!line)
+		return;
+	g_ptr_array_free(line->argv, TRUE);
+	g_ptr_array_free(line->added, TRUE);
+	g_free(line);
+}
+
+/* Takes value and why. */
+static void add(struct qemu_line *line, const char *option, char *value, char *why)
+{
+	struct qemu_added *a = g_new0(struct qemu_added, 1);
+
+	a->option = g_strdup(option);
+	a->value = value;
+	a->why = why;
+	g_ptr_array_add(line->added, a);
+	g_ptr_array_add(line->argv, g_strdup(option));
+	g_ptr_array_add(line->argv, g_strdup(value));
+}
+
+/* Commas in a value are doubled. */
+static char *quote_value(const char *text)
+{
+	g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+
+	return g_strjoinv(",,", parts);
+}
+
+static char *memory_size_text(uint64_t bytes)
+{
+	if (bytes % (1 << 30) == 0)
+		return g_strdup_printf("%" PRIu64 "G", bytes >> 30);
+	if (bytes % (1 << 20) == 0)
+		return g_strdup_printf("%" PRIu64 "M", bytes >> 20);
+	return g_strdup_printf("%" PRIu64, bytes);
+}
+
+static void add_memory(struct qemu_line *line, const struct qemu_memory *m, const char *program)
+{
+	g_autofree char *size = memory_size_text(m->bytes ? m->bytes : qemu_default_memory(program));
+	char *why = m->size_text ? g_strdup_printf("the %s of guest memory, so that the drives can reach it", m->size_text) :
+				   g_strdup("guest memory of the default size, so that the drives can reach it");
+
+	add(line, "-object", g_strdup_printf("memory-backend-memfd,id=outboard-mem,size=%s,share=on", size), why);
+	add(line, "-machine", g_strdup("memory-backend=outboard-mem"),
+	    g_strdup("makes that the memory of the machine; merges with other -machine options"));
+}
+
+/* vhost-user-scsi can reconnect from 8.2 on; the option counts milliseconds from 9.2 on. */
+static const char *reconnect_option(struct qemu_version v)
+{
+	if (v.major > 9 || (v.major == 9 && v.minor >= 2))
+		return ",reconnect-ms=1000";
+	return v.major == 9 || (v.major == 8 && v.minor >= 2) ? ",reconnect=1" : "";
+}
+
+static void add_controller(struct qemu_line *line, const char *socket, struct qemu_version version)
+{
+	g_autofree char *path = quote_value(socket);
+
+	add(line, "-chardev", g_strdup_printf("socket,id=outboard0,path=%s%s", path, reconnect_option(version)),
+	    g_strdup("the connection to the drives"));
+	add(line, "-device", g_strdup("vhost-user-scsi-pci,id=outboard0,chardev=outboard0,num_queues=1"),
+	    g_strdup("the controller that the guest sees"));
+}
+
+struct qemu_line *qemu_add_drives(char *const *argv, int at, const char *socket, struct qemu_version version,
+				  GError **error)
+{
+	struct qemu_line *line = NULL;
+	struct qemu_memory m;
+	bool shared = false;
+
+	if (!qemu_memory_parse(&m, argv + at + 1, error) || !qemu_memory_is_shared(&m, &shared, error))
+		goto out;
+	if (m.daemonize) {
+		err_set(error, EINVAL, "-daemonize: the end of the VMM could not be seen; leave it out, or use 'outboard "
+			"serve'");
+		goto out;
+	}
+	line = g_new0(struct qemu_line, 1);
+	line->argv = g_ptr_array_new_with_free_func(g_free);
+	line->added = g_ptr_array_new_with_free_func(added_free);
+	for (unsigned i = 0; argv[i]; i++)
+		g_ptr_array_add(line->argv, g_strdup(argv[i]));
+	if (!shared)
+		add_memory(line, &m, argv[at]);
+	add_controller(line, socket, version);
+	g_ptr_array_add(line->argv, NULL);
+out:
+	qemu_memory_fini(&m);
+	return line;
+}
+
+char *qemu_paste_line(const struct attach_config *c)
+{
+	g_autofree char *path = quote_value(c->socket);
+
+	return g_strdup_printf("-object memory-backend-memfd,id=mem,size=SIZE,share=on -machine memory-backend=mem "
+			       "-chardev socket,id=drives,path=%s -device vhost-user-scsi-pci,chardev=drives,num_queues=%u",
+			       path, c->queues ? c->queues : 1);
+}
