@@ -121,6 +121,7 @@ static co_fn enum sense write_blocks(struct scsi_cmd *c, uint32_t address, uint3
 {
 	struct disc *disc = cmd_disc(c);
 	enum disc_status st = DISC_OK;
+	enum sense sense;
 	struct head head;
 	uint32_t bytes;
 	size_t len;
@@ -132,8 +133,7 @@ static co_fn enum sense write_blocks(struct scsi_cmd *c, uint32_t address, uint3
 		return scsi_fail_lba(c, SENSE_LBA_RANGE, address);
 	bytes = bytes_per_block(c, lba, blocks, &st);
 	if (!bytes) {
-		enum sense sense = mmc_from_disc(c, disc, st);
-
+		sense = mmc_from_disc(c, disc, st);
 		c->detail.info = address;	/* it was not an operation: the medium named no block */
 		return sense;
 	}
@@ -151,7 +151,8 @@ static co_fn enum sense write_blocks(struct scsi_cmd *c, uint32_t address, uint3
 		if (fld_get(c->cdb, RW_FUA))
 			st = disc_flush(disc);
 	}
-	return mmc_from_disc(c, disc, st);
+	sense = mmc_from_disc(c, disc, st);
+	return st == DISC_IO_WRITE && !c->detail.info_valid ? scsi_fail_lba(c, sense, address) : sense;
 }
 
 co_fn enum sense mmc_write10(struct scsi_cmd *c)

@@ -40,6 +40,17 @@ static enum sense refine(struct disc *disc, enum disc_status st, enum sense s)
 	return s;
 }
 
+static void log_failure(struct drive *d, struct disc *disc, enum disc_status st)
+{
+	const struct disc_error *e = disc_last_error(disc);
+	char where[32] = "";
+
+	if (e->lba_valid)
+		g_snprintf(where, sizeof(where), " at block %d", e->lba);
+	log_limited(&d->limit, LOG_ERROR, d->lu.name, "%s %s: %s%s", st == DISC_IO_READ ? "reading" : "writing",
+		    disc_name(disc), g_strerror(e->errnum), where);
+}
+
 enum sense mmc_from_disc(struct scsi_cmd *c, struct disc *disc, enum disc_status st)
 {
 	const struct disc_error *e;
@@ -54,8 +65,7 @@ enum sense mmc_from_disc(struct scsi_cmd *c, struct disc *disc, enum disc_status
 		return s;
 	e = disc_last_error(disc);
 	if (st == DISC_IO_READ || st == DISC_IO_WRITE)
-		log_limited(&cmd_drive(c)->limit, LOG_ERROR, c->lu->name, "%s of %s: %s at block %d",
-			    st == DISC_IO_READ ? "reading" : "writing", disc_name(disc), g_strerror(e->errnum), e->lba);
+		log_failure(cmd_drive(c), disc, st);
 	if (table[st].with_lba && e->lba_valid)
 		return scsi_fail_lba(c, s, (uint32_t)e->lba);
 	if (st == DISC_BAD_PARAMETER)

@@ -195,7 +195,7 @@ static co_fn void take_attentions(struct fx *f)
 static co_fn struct disc *open_disc(struct fx *f)
 {
 	GError *error = NULL;
-	struct disc *disc = disc_open(f->path, DISC_OPEN_RDWR, 0, &error);
+	struct disc *disc = disc_open(f->path, f->open_flags, f->rom, &error);
 
 	if (!disc)
 		fx_fail(f, 0, "%s", error->message);
@@ -234,9 +234,18 @@ co_fn void fx_reload(struct fx *f, int line, bool reopen)
 
 static co_fn void make_disc(struct fx *f)
 {
-	const struct disc_type *type = disc_type_find(f->type);
+	const struct disc_type *type;
 	GError *error = NULL;
 
+	if (f->rom) {
+		uint8_t *image = g_malloc((size_t)f->blocks * FX_BLOCK);
+
+		make_pattern(f, image, 0, f->blocks);
+		g_file_set_contents(f->path, (char *)image, (gssize)f->blocks * FX_BLOCK, NULL);
+		g_free(image);
+		return;
+	}
+	type = disc_type_find(f->type);
 	if (!type || !disc_create(f->path, type, f->blocks, false, &error))
 		fx_fail(f, 0, "%s: %s", f->type, error ? error->message : "no such type");
 	g_clear_error(&error);
@@ -256,9 +265,9 @@ static co_fn void run_body(void *arg)
 		return;
 	}
 	f->nexus = scsi_nexus_new(drive_lu(f->drive), "test", NULL, NULL, false);
-	if (f->type)
+	if (f->type || f->rom)
 		make_disc(f);
-	if (f->type && !f->failed)
+	if ((f->type || f->rom) && !f->failed)
 		insert(f);
 	take_attentions(f);
 	if (!f->failed)
@@ -276,18 +285,15 @@ bool fx_backend_is_missing(void)
 	return !loop;
 }
 
-void fx_run(const char *type, uint32_t blocks, void (*body)(struct fx *f))
+static void run_fixture(struct fx *f)
 {
-	struct fx *f = g_new0(struct fx, 1);
 	GError *error = NULL;
 	bool failed;
 
-	f->type = type;
-	f->blocks = blocks;
-	f->body = body;
 	f->seed = 0x1234;
+	f->open_flags = DISC_OPEN_RDWR;
 	f->dir = g_dir_make_tmp("ob-mmc-XXXXXX", &error);
-	f->path = g_build_filename(f->dir, "test.disc", NULL);
+	f->path = g_build_filename(f->dir, f->rom ? "test.iso" : "test.disc", NULL);
 	f->loop = loop_new(LOOP_AUTO, &error);
 	assert_null(error);
 	co_start(f->loop, run_body, f);
@@ -300,4 +306,24 @@ void fx_run(const char *type, uint32_t blocks, void (*body)(struct fx *f))
 	g_free(f->dir);
 	g_free(f);
 	assert_false(failed);
+}
+
+void fx_run(const char *type, uint32_t blocks, void (*body)(struct fx *f))
+{
+	struct fx *f = g_new0(struct fx, 1);
+
+	f->type = type;
+	f->blocks = blocks;
+	f->body = body;
+	run_fixture(f);
+}
+
+void fx_run_rom(uint16_t profile, uint32_t blocks, void (*body)(struct fx *f))
+{
+	struct fx *f = g_new0(struct fx, 1);
+
+	f->rom = profile;
+	f->blocks = blocks;
+	f->body = body;
+	run_fixture(f);
 }

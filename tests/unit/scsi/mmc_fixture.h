@@ -25,6 +25,8 @@ struct fx {
 	void (*body)(struct fx *f);
 	const char *type;		/* of the disc; NULL: no disc */
 	uint32_t blocks;
+	uint16_t rom;			/* profile: a plain image with the pattern instead of a disc file; 0: no */
+	unsigned open_flags;		/* of disc_open() at the next insertion */
 	char *dir, *path;
 	struct drive *drive;
 	struct scsi_nexus *nexus;
@@ -42,6 +44,8 @@ struct fx {
 
 /* A drive with a new disc of the type (blocks 0: its own capacity), attentions taken; runs body in it. */
 void fx_run(const char *type, uint32_t blocks, void (*body)(struct fx *f));
+/* A drive with a plain image of so many blocks, which hold the pattern. */
+void fx_run_rom(uint16_t profile, uint32_t blocks, void (*body)(struct fx *f));
 /* Whether OUTBOARD_LOOP names a back end that this host lacks. */
 bool fx_backend_is_missing(void);
 
