@@ -1,16 +1,23 @@
 /*
- * The drive's buffer as hosts see it: READ BUFFER CAPACITY, READ BUFFER, WRITE BUFFER (MMC-6 6.19, SPC-4). Writes are
- * stored before they are answered, so all of it is always free. And READ MEDIA SERIAL NUMBER (SPC-4 6.27).
+ * The drive's buffer as hosts see it: READ BUFFER CAPACITY, READ BUFFER, WRITE BUFFER (MMC-6 6.19,
+ * SPC-4). Writes are stored before they are answered, so all of it is always free. And READ MEDIA
+ * SERIAL NUMBER (SPC-4 6.27).
  */
 #include "scsi/mmc/media.h"
 
 enum { BUFFER_BYTES = 4 << 20 };	/* as in mode page 2Ah */
 
 enum {	/* READ BUFFER CAPACITY reply */
-	RBC_LEN = BE16(0), RBC_REPLY_BLOCK = BIT(3, 0), RBC_SIZE = BE32(4), RBC_FREE = BE32(8), RBC_REPLY = 12,
+	RBC_LEN = BE16(0), RBC_REPLY_BLOCK = BIT(3, 0), RBC_SIZE = BE32(4), RBC_FREE = BE32(8),
+	RBC_REPLY = 12,
 };
 
-enum { BUFFER_MODE_COMBINED = 0, BUFFER_MODE_DATA = 2, BUFFER_MODE_DESCRIPTOR = 3, BUFFER_HEADER = 4 };
+enum {
+	BUFFER_MODE_COMBINED = 0,
+	BUFFER_MODE_DATA = 2,
+	BUFFER_MODE_DESCRIPTOR = 3,
+	BUFFER_HEADER = 4
+};
 
 enum { SERIAL_LEN = BE32(0), SERIAL_HEADER = 4, SERIAL_READ = 1 };
 

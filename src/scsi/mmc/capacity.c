@@ -9,7 +9,8 @@ enum {	/* READ CAPACITY reply */
 
 enum {	/* READ FORMAT CAPACITIES: header and descriptors */
 	FCAP_LIST_LEN = U8(3), FCAP_HEADER = 4,
-	FCAP_BLOCKS = BE32(0), FCAP_DESCRIPTOR_TYPE = BITS(4, 1, 0), FCAP_FORMAT_TYPE = BITS(4, 7, 2),
+	FCAP_BLOCKS = BE32(0), FCAP_DESCRIPTOR_TYPE = BITS(4, 1, 0),
+	FCAP_FORMAT_TYPE = BITS(4, 7, 2),
 	FCAP_PARAMETER = BE24(5), FCAP_DESCRIPTOR = 8,
 	FCAP_MAX = 31,			/* what the one-byte list length can say */
 	FCAP_NO_MEDIUM = 3,

@@ -1,5 +1,6 @@
 /*
- * CLOSE TRACK/SESSION (MMC-6 6.3; mmc.md 2.26). Which function means what depends on the medium: one table says.
+ * CLOSE TRACK/SESSION (MMC-6 6.3; mmc.md 2.26). Which function means what depends on the medium:
+ * one table says.
  */
 #include "scsi/mmc/media.h"
 
@@ -50,8 +51,8 @@ static enum close_action find_action(const struct disc *disc, unsigned function)
 }
 
 /*
- * All of these can be asked for twice: by libburn, which repeats itself, and when a command is executed again after the
- * daemon was killed. What is closed already is left alone.
+ * All of these can be asked for twice: by libburn, which repeats itself, and when a command is
+ * executed again after the daemon was killed. What is closed already is left alone.
  */
 static co_fn enum disc_status close_it(struct disc *disc, const struct close_arg *a)
 {
@@ -92,7 +93,8 @@ co_fn enum sense mmc_close(struct scsi_cmd *c)
 {
 	struct disc *disc = cmd_disc(c);
 	unsigned function = fld_get(c->cdb, CLOSE_FUNCTION);
-	struct close_arg arg = { (uint8_t)find_action(disc, function), (uint16_t)fld_get(c->cdb, CLOSE_TRACK) };
+	struct close_arg arg = { (uint8_t)find_action(disc, function),
+				 (uint16_t)fld_get(c->cdb, CLOSE_TRACK) };
 	struct disc_track_info info;
 
 	if (disc_get_profile(disc)->method == METHOD_ROM)

@@ -1,9 +1,15 @@
 /*
- * SEND CUE SHEET (MMC-6 6.33; mmc.md 2.24). The list's form is checked here, its meaning by the medium.
+ * SEND CUE SHEET (MMC-6 6.33; mmc.md 2.24). The list's form is checked here, its meaning by the
+ * medium.
  */
 #include "scsi/mmc/media.h"
 
-enum { CUE_ENTRY = 8, CUE_MIN = 3 * CUE_ENTRY, CUE_MAX = 3072 /* as feature 002Eh says */, WRITE_SAO = 2 };
+enum {
+	CUE_ENTRY = 8,
+	CUE_MIN = 3 * CUE_ENTRY,
+	CUE_MAX = 3072 /* as feature 002Eh says */,
+	WRITE_SAO = 2
+};
 
 co_fn enum sense mmc_send_cue_sheet(struct scsi_cmd *c)
 {

@@ -1,25 +1,30 @@
 /*
- * READ DISC INFORMATION (MMC-6 6.22): the state of disc and last session, track resources, POW resources.
+ * READ DISC INFORMATION (MMC-6 6.22): the state of disc and last session, track resources, POW
+ * resources.
  */
 #include "scsi/mmc/media.h"
 
 enum { INFO_STANDARD = 0, INFO_TRACK_RESOURCES = 1, INFO_POW_RESOURCES = 2 };
 
 enum {	/* standard disc information */
-	INFO_LEN = BE16(0), INFO_DATA_TYPE = BITS(2, 7, 5), INFO_ERASABLE = BIT(2, 4), INFO_SESSION_STATE = BITS(2, 3, 2),
+	INFO_LEN = BE16(0), INFO_DATA_TYPE = BITS(2, 7, 5), INFO_ERASABLE = BIT(2, 4),
+	INFO_SESSION_STATE = BITS(2, 3, 2),
 	INFO_DISC_STATUS = BITS(2, 1, 0), INFO_FIRST_TRACK = U8(3),
 	INFO_SESSIONS = U8(4), INFO_FIRST_OF_LAST = U8(5), INFO_LAST_OF_LAST = U8(6),
 	INFO_URU = BIT(7, 5), INFO_DAC_V = BIT(7, 4), INFO_BG_FORMAT = BITS(7, 1, 0),
-	INFO_DISC_TYPE = U8(8), INFO_SESSIONS_MSB = U8(9), INFO_FIRST_OF_LAST_MSB = U8(10), INFO_LAST_OF_LAST_MSB = U8(11),
+	INFO_DISC_TYPE = U8(8), INFO_SESSIONS_MSB = U8(9), INFO_FIRST_OF_LAST_MSB = U8(10),
+	INFO_LAST_OF_LAST_MSB = U8(11),
 	INFO_LEAD_IN = 16, INFO_LEAD_OUT = 20, INFO_REPLY = 34,
 };
 
 enum {	/* track resources */
-	RES_MAX_TRACKS = BE16(4), RES_ASSIGNED = BE16(6), RES_MAX_OPEN = BE16(8), RES_OPEN = BE16(10), RES_REPLY = 12,
+	RES_MAX_TRACKS = BE16(4), RES_ASSIGNED = BE16(6), RES_MAX_OPEN = BE16(8),
+	RES_OPEN = BE16(10), RES_REPLY = 12,
 };
 
 enum {	/* POW resources */
-	POW_REPLACEMENTS = BE32(4), POW_MAP_ENTRIES = BE32(8), POW_UPDATES = BE32(12), POW_REPLY = 16,
+	POW_REPLACEMENTS = BE32(4), POW_MAP_ENTRIES = BE32(8), POW_UPDATES = BE32(12),
+	POW_REPLY = 16,
 };
 
 static void put_counts(uint8_t *p, const struct disc *disc)
@@ -36,7 +41,10 @@ static void put_counts(uint8_t *p, const struct disc *disc)
 	fld_put(p, INFO_LAST_OF_LAST_MSB, last >> 8);
 }
 
-/* Where the session that can be recorded next begins, and where its lead-out may begin at the latest. */
+/*
+ * Where the session that can be recorded next begins, and where its lead-out may begin at the
+ * latest.
+ */
 static void put_limits(uint8_t *p, const struct disc *disc)
 {
 	const struct disc_state *s = disc_get_state(disc);

@@ -1,14 +1,16 @@
 /*
  * FORMAT UNIT and BLANK (MMC-6 6.5, 6.2; mmc.md 2.10, 2.25).
  *
- * What a host can get wrong is checked before the work begins, because with IMMED the answer is given then. The
- * medium has the last word on block counts.
+ * What a host can get wrong is checked before the work begins, because with IMMED the answer is
+ * given then. The medium has the last word on block counts.
  */
 #include "scsi/mmc/media.h"
 
 enum {	/* FORMAT UNIT parameter list */
-	FL_FOV = BIT(1, 7), FL_DCRT = BIT(1, 5), FL_IP = BIT(1, 3), FL_TRY_OUT = BIT(1, 2), FL_IMMED = BIT(1, 1),
-	FL_DESCRIPTOR_LEN = BE16(2), FL_BLOCKS = BE32(4), FL_TYPE = BITS(8, 7, 2), FL_SUBTYPE = BITS(8, 1, 0),
+	FL_FOV = BIT(1, 7), FL_DCRT = BIT(1, 5), FL_IP = BIT(1, 3), FL_TRY_OUT = BIT(1, 2),
+	FL_IMMED = BIT(1, 1),
+	FL_DESCRIPTOR_LEN = BE16(2), FL_BLOCKS = BE32(4), FL_TYPE = BITS(8, 7, 2),
+	FL_SUBTYPE = BITS(8, 1, 0),
 	FL_PARAMETER = BE24(9), FL_LEN = 12, FL_DESCRIPTOR = 8,
 	FORMAT_CODE = 1,
 	BLOCKS_MAX = 0xffffffff,	/* "as much as there is" */
@@ -46,15 +48,19 @@ static uint64_t formats_of(uint16_t profile)
 	return 0;
 }
 
-/* The file below failed while the medium was being rewritten as a whole: these have codes of their own. */
-static enum sense whole_disc_error(struct scsi_cmd *c, struct disc *disc, enum disc_status st, enum sense failure)
+/*
+ * The file below failed while the medium was being rewritten as a whole: these have codes of their
+ * own.
+ */
+static enum sense whole_disc_error(struct scsi_cmd *c, struct disc *disc, enum disc_status st,
+				   enum sense failure)
 {
 	return st == DISC_IO_WRITE || st == DISC_IO_READ ? failure : mmc_from_disc(c, disc, st);
 }
 
 /*
- * A format that a dead process had carried out already: BD-R takes only one, and a quick grow would grow again. The
- * others do no harm when done twice, as nothing was written since.
+ * A format that a dead process had carried out already: BD-R takes only one, and a quick grow would
+ * grow again. The others do no harm when done twice, as nothing was written since.
  */
 static bool format_was_done(const struct disc *disc, const struct disc_format *f)
 {
@@ -133,8 +139,8 @@ co_fn enum sense mmc_format_unit(struct scsi_cmd *c)
 
 	if (!formats_of(disc_get_profile(disc)->number))
 		return SENSE_CANNOT_FORMAT;
-	if (!fld_get(c->cdb, FMT_DATA) || fld_get(c->cdb, FMT_FMTPINFO) || fld_get(c->cdb, FMT_LONGLIST) ||
-	    fld_get(c->cdb, FMT_CODE) != FORMAT_CODE)
+	if (!fld_get(c->cdb, FMT_DATA) || fld_get(c->cdb, FMT_FMTPINFO) ||
+	    fld_get(c->cdb, FMT_LONGLIST) || fld_get(c->cdb, FMT_CODE) != FORMAT_CODE)
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(FMT_DATA), 8);
 	if (iovs_get(&c->out, 0, list, FL_LEN) != FL_LEN)
 		return SENSE_PARAMETER_LENGTH;
@@ -142,7 +148,8 @@ co_fn enum sense mmc_format_unit(struct scsi_cmd *c)
 	sense = parse_format(c, list, &arg);
 	if (sense != SENSE_GOOD)
 		return sense;
-	if (disc_get_profile(disc)->method == METHOD_SEQUENTIAL && !is_still_blank(disc) && !(c->replay && s->formatted))
+	if (disc_get_profile(disc)->method == METHOD_SEQUENTIAL && !is_still_blank(disc) &&
+	    !(c->replay && s->formatted))
 		return SENSE_CANNOT_FORMAT;
 	return mmc_long_op(c, fld_get(list, FL_IMMED), LONG_FORMAT, &arg, sizeof(arg));
 }
@@ -165,8 +172,8 @@ co_fn enum sense mmc_run_blank(struct drive *d, const void *arg, struct scsi_cmd
 }
 
 /*
- * On disks A1h is ATA PASS-THROUGH(12), and careless tools send it here too; what of it overlaps BLANK's reserved bits
- * must not erase a disc.
+ * On disks A1h is ATA PASS-THROUGH(12), and careless tools send it here too; what of it overlaps
+ * BLANK's reserved bits must not erase a disc.
  */
 static bool looks_like_ata(const uint8_t *cdb)
 {

@@ -1,9 +1,10 @@
 /*
- * READ CD and READ CD MSF (MMC-6 6.17, 6.18): chosen parts of CD sectors, with sub-channel data if wanted.
+ * READ CD and READ CD MSF (MMC-6 6.17, 6.18): chosen parts of CD sectors, with sub-channel data if
+ * wanted.
  *
- * The medium gives each sector as its 2352 bytes; what the host selected is cut out of them by a table of parts for
- * each kind of sector. Plain user data of data tracks, which is what mounting and most copying reads, takes the way
- * of READ(10) instead.
+ * The medium gives each sector as its 2352 bytes; what the host selected is cut out of them by a
+ * table of parts for each kind of sector. Plain user data of data tracks, which is what mounting
+ * and most copying reads, takes the way of READ(10) instead.
  */
 #include "scsi/mmc/media.h"
 #include "scsi/mmc/subq.h"
@@ -11,15 +12,25 @@
 enum sector_kind { KIND_AUDIO, KIND_MODE_1, KIND_MODE_2, KIND_FORM_1, KIND_FORM_2, KINDS };
 
 enum {	/* READ CD byte 9, bits 7:1, shifted down to bit 0 as RCD_MAIN gives it */
-	MAIN_SYNC = 0x40, MAIN_SUBHEADER = 0x20, MAIN_HEADER = 0x10, MAIN_USER = 0x08, MAIN_EDC = 0x04, MAIN_C2 = 0x03,
+	MAIN_SYNC = 0x40, MAIN_SUBHEADER = 0x20, MAIN_HEADER = 0x10, MAIN_USER = 0x08,
+	MAIN_EDC = 0x04, MAIN_C2 = 0x03,
 	C2_NONE = 0, C2_FLAGS = 1, C2_BLOCK = 2,
 };
 
-enum { C2_FLAGS_LEN = 294, C2_BLOCK_LEN = 296, SUB_NONE = 0, SUB_RAW = 1, SUB_Q = 2, SUB_RW = 4, SUB_LEN = 96 };
+enum {
+	C2_FLAGS_LEN = 294,
+	C2_BLOCK_LEN = 296,
+	SUB_NONE = 0,
+	SUB_RAW = 1,
+	SUB_Q = 2,
+	SUB_RW = 4,
+	SUB_LEN = 96
+};
 
 /* Parts in disc order; each begins where the one before ends. */
 enum { PARTS = 5 };
-static const uint8_t part_bit[PARTS] = { MAIN_SYNC, MAIN_HEADER, MAIN_SUBHEADER, MAIN_USER, MAIN_EDC };
+static const uint8_t part_bit[PARTS] = { MAIN_SYNC, MAIN_HEADER, MAIN_SUBHEADER, MAIN_USER,
+					 MAIN_EDC };
 static const uint16_t part_len[KINDS][PARTS] = {
 	[KIND_AUDIO]  = { 0, 0, 0, 2352, 0 },
 	[KIND_MODE_1] = { 12, 4, 0, 2048, 288 },
@@ -27,6 +38,9 @@ static const uint16_t part_len[KINDS][PARTS] = {
 	[KIND_FORM_1] = { 12, 4, 8, 2048, 280 },
 	[KIND_FORM_2] = { 12, 4, 8, 2324, 4 },
 };
+
+/* By the two C2 bits; 3 is refused, and nothing. */
+static const uint16_t c2_len[] = { 0, C2_FLAGS_LEN, C2_BLOCK_LEN, 0 };
 
 struct selection {
 	unsigned type;		/* expected sector type: 0 any, 1 + enum sector_kind */
@@ -46,9 +60,9 @@ static size_t main_len(unsigned main, enum sector_kind kind)
 
 static size_t extra_len(const struct selection *s)
 {
-	size_t len = s->c2 == C2_FLAGS ? C2_FLAGS_LEN : s->c2 == C2_BLOCK ? C2_BLOCK_LEN : 0;
+	size_t sub = s->sub == SUB_Q ? SUBQ_FORMATTED : SUB_LEN;
 
-	return len + (s->sub == SUB_NONE ? 0 : s->sub == SUB_Q ? SUBQ_FORMATTED : SUB_LEN);
+	return c2_len[s->c2] + (s->sub == SUB_NONE ? 0 : sub);
 }
 
 static enum sector_kind kind_of(const struct disc_sector *what)
@@ -82,7 +96,8 @@ static void deliver(struct scsi_cmd *c, const void *data, size_t len)
 	c->in_done += iovs_put(&c->in, c->in_done, data, len);
 }
 
-static void deliver_main(struct scsi_cmd *c, const uint8_t *sector, unsigned main, enum sector_kind kind)
+static void deliver_main(struct scsi_cmd *c, const uint8_t *sector, unsigned main,
+			 enum sector_kind kind)
 {
 	size_t off = 0;
 	unsigned i;
@@ -94,7 +109,8 @@ static void deliver_main(struct scsi_cmd *c, const uint8_t *sector, unsigned mai
 	}
 }
 
-static void deliver_sub(struct scsi_cmd *c, unsigned sub, int32_t lba, const struct disc_sector *what)
+static void deliver_sub(struct scsi_cmd *c, unsigned sub, int32_t lba,
+			const struct disc_sector *what)
 {
 	uint8_t buf[SUB_LEN] = { 0 };
 	struct disc_track_info info = { 0 };
@@ -109,7 +125,8 @@ static void deliver_sub(struct scsi_cmd *c, unsigned sub, int32_t lba, const str
 	deliver(c, buf, sub == SUB_Q ? SUBQ_FORMATTED : SUB_LEN);	/* R to W are empty */
 }
 
-static co_fn enum sense read_sectors(struct scsi_cmd *c, const struct selection *s, int32_t lba, uint32_t blocks)
+static co_fn enum sense read_sectors(struct scsi_cmd *c, const struct selection *s, int32_t lba,
+				     uint32_t blocks)
 {
 	static const uint8_t no_errors[C2_BLOCK_LEN];
 	struct disc *disc = cmd_disc(c);
@@ -132,7 +149,7 @@ static co_fn enum sense read_sectors(struct scsi_cmd *c, const struct selection 
 		if (!extra && !main_len(s->main, kind))
 			continue;
 		deliver_main(c, sector, s->main, kind);
-		deliver(c, no_errors, s->c2 == C2_FLAGS ? C2_FLAGS_LEN : s->c2 == C2_BLOCK ? C2_BLOCK_LEN : 0);
+		deliver(c, no_errors, c2_len[s->c2]);
 		if (s->sub)
 			deliver_sub(c, s->sub, lba, &what);
 	}
@@ -140,14 +157,17 @@ static co_fn enum sense read_sectors(struct scsi_cmd *c, const struct selection 
 }
 
 /* Whether the whole range is Mode 1 of one track, and its user data is all that is wanted. */
-static bool is_plain_read(const struct disc *disc, const struct selection *s, int32_t lba, uint32_t blocks)
+static bool is_plain_read(const struct disc *disc, const struct selection *s, int32_t lba,
+			  uint32_t blocks)
 {
 	struct disc_track_info info;
 
-	if (s->main != MAIN_USER || s->c2 || s->sub || (s->type && s->type != KIND_MODE_1 + 1) || lba < 0)
+	if (s->main != MAIN_USER || s->c2 || s->sub || (s->type && s->type != KIND_MODE_1 + 1) ||
+	    lba < 0)
 		return false;
-	return disc_get_track_info(disc, disc_track_at(disc, lba), &info) == DISC_OK && info.data_mode == 1 &&
-	       (info.control & 4) && lba >= info.start && (int64_t)lba + blocks <= (int64_t)info.start + info.size;
+	return disc_get_track_info(disc, disc_track_at(disc, lba), &info) == DISC_OK &&
+	       info.data_mode == 1 && (info.control & 4) && lba >= info.start &&
+	       (int64_t)lba + blocks <= (int64_t)info.start + info.size;
 }
 
 static co_fn enum sense read_cd(struct scsi_cmd *c, uint32_t address, uint32_t blocks)
@@ -182,14 +202,17 @@ static int32_t msf_field(uint32_t v)
 
 co_fn enum sense mmc_read_cd_msf(struct scsi_cmd *c)
 {
-	int32_t start = msf_field(fld_get(c->cdb, RCD_MSF_START)), end = msf_field(fld_get(c->cdb, RCD_MSF_END));
+	int32_t start = msf_field(fld_get(c->cdb, RCD_MSF_START)),
+		end = msf_field(fld_get(c->cdb, RCD_MSF_END));
 
 	if (start > end)
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RCD_MSF_END), 8);
 	return read_cd(c, (uint32_t)start, (uint32_t)(end - start));
 }
 
-/* What a transport must expect; sectors may be of several kinds, then this is the most it can be. */
+/*
+ * What a transport must expect; sectors may be of several kinds, then this is the most it can be.
+ */
 size_t mmc_read_cd_length(struct drive *d, const uint8_t *cdb)
 {
 	struct disc *disc = loaded_disc(d);
@@ -199,7 +222,8 @@ size_t mmc_read_cd_length(struct drive *d, const uint8_t *cdb)
 	size_t most = 0;
 
 	if (cdb[0] == 0xb9) {
-		int32_t start = msf_field(fld_get(cdb, RCD_MSF_START)), end = msf_field(fld_get(cdb, RCD_MSF_END));
+		int32_t start = msf_field(fld_get(cdb, RCD_MSF_START)),
+			end = msf_field(fld_get(cdb, RCD_MSF_END));
 
 		blocks = start < end ? (uint32_t)(end - start) : 0;
 	}

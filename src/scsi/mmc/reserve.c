@@ -5,14 +5,19 @@
 
 enum { OPC_ENTRY = 8 };
 
-/* Blocks to reserve, from a size or (DVD+R, BD-R) from the address at which the next track shall begin. */
-static enum sense reserve_size(struct scsi_cmd *c, const struct disc_track_info *next, uint32_t *blocks)
+/*
+ * Blocks to reserve, from a size or (DVD+R, BD-R) from the address at which the next track shall
+ * begin.
+ */
+static enum sense reserve_size(struct scsi_cmd *c, const struct disc_track_info *next,
+			       uint32_t *blocks)
 {
 	uint32_t lba;
 
 	if (!fld_get(c->cdb, RSV_ARSV)) {
 		*blocks = fld_get(c->cdb, RSV_BLOCKS);
-		return *blocks ? SENSE_GOOD : scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RSV_BLOCKS), 8);
+		return *blocks ? SENSE_GOOD
+			       : scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RSV_BLOCKS), 8);
 	}
 	lba = fld_get(c->cdb, RSV_LBA);
 	if (lba > INT32_MAX || (int64_t)lba <= next->nwa)
@@ -21,7 +26,10 @@ static enum sense reserve_size(struct scsi_cmd *c, const struct disc_track_info 
 	return SENSE_GOOD;
 }
 
-/* Whether the last reserved track is what this command would make: it was executed before the daemon was killed. */
+/*
+ * Whether the last reserved track is what this command would make: it was executed before the
+ * daemon was killed.
+ */
 static bool was_reserved(const struct disc *disc, uint32_t blocks)
 {
 	uint32_t unit = disc_get_profile(disc)->ecc_blocks;
@@ -54,10 +62,12 @@ co_fn enum sense mmc_reserve_track(struct scsi_cmd *c)
 		return SENSE_CANNOT_WRITE_FORMAT;
 	if (medium_is_one_area(disc))
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, 0, 8);
-	if (c->replay && !fld_get(c->cdb, RSV_ARSV) && was_reserved(disc, fld_get(c->cdb, RSV_BLOCKS)))
+	if (c->replay && !fld_get(c->cdb, RSV_ARSV) &&
+	    was_reserved(disc, fld_get(c->cdb, RSV_BLOCKS)))
 		return SENSE_GOOD;
 	if (disc_get_track_info(disc, TRACK_INVISIBLE, &next) != DISC_OK || !next.nwa_valid)
-		return mmc_from_disc(c, disc, disc_is_writable(disc) ? DISC_NO_MORE_TRACKS : DISC_FINALISED);
+		return mmc_from_disc(c, disc,
+				     disc_is_writable(disc) ? DISC_NO_MORE_TRACKS : DISC_FINALISED);
 	sense = reserve_size(c, &next, &blocks);
 	if (sense != SENSE_GOOD)
 		return sense;
@@ -79,7 +89,10 @@ co_fn enum sense mmc_repair_track(struct scsi_cmd *c)
 	return mmc_from_disc(c, disc, disc_flush(disc));
 }
 
-/* There is no laser to calibrate: tables are looked at for their form, a calibration succeeds at once. */
+/*
+ * There is no laser to calibrate: tables are looked at for their form, a calibration succeeds at
+ * once.
+ */
 enum sense mmc_send_opc(struct scsi_cmd *c)
 {
 	uint32_t len = fld_get(c->cdb, OPC_LEN);

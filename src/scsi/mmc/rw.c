@@ -1,9 +1,11 @@
 /*
- * Blocks in and out: READ, WRITE, WRITE AND VERIFY, VERIFY, SEEK, SYNCHRONIZE CACHE (MMC-6 6.21 to 6.25, 6.41 ff.).
+ * Blocks in and out: READ, WRITE, WRITE AND VERIFY, VERIFY, SEEK, SYNCHRONIZE CACHE (MMC-6 6.21 to
+ * 6.25, 6.41 ff.).
  *
- * Data goes between the initiator's pieces and the medium as they are; only when the initiator's room and the transfer
- * differ in length is a shorter list of the same pieces made. Whether an address can be read or written is the
- * medium's to say; here it is only made sure that the range can be an address at all.
+ * Data goes between the initiator's pieces and the medium as they are; only when the initiator's
+ * room and the transfer differ in length is a shorter list of the same pieces made. Whether an
+ * address can be read or written is the medium's to say; here it is only made sure that the range
+ * can be an address at all.
  */
 #include "scsi/mmc/media.h"
 
@@ -25,7 +27,7 @@ static bool head_init(struct head *h, const struct iovs *whole, size_t len)
 	h->iovs = *whole;
 	if (len == whole->len)
 		return true;
-	if (whole->n > PIECES) {	/* an odd initiator: many pieces, and more of them than it asks for */
+	if (whole->n > PIECES) {	/* an odd initiator: many pieces, more than it asks for */
 		max = whole->n;
 		v = h->heap = g_try_new(struct iovec, max);
 		if (!v)
@@ -44,7 +46,10 @@ static void head_fini(struct head *h)
 
 /* ---- READ ---- */
 
-/* The initiator has no room for a whole block: it gets the first part, as a host adapter would cut it off. */
+/*
+ * The initiator has no room for a whole block: it gets the first part, as a host adapter would cut
+ * it off.
+ */
 static co_fn enum sense read_cut_block(struct scsi_cmd *c, int32_t lba)
 {
 	uint8_t block[BLOCK_BYTES];
@@ -89,7 +94,8 @@ co_fn enum sense mmc_read6(struct scsi_cmd *c)
 {
 	uint32_t blocks = fld_get(c->cdb, RW6_BLOCKS);
 
-	return mmc_read_blocks(c, fld_get(c->cdb, RW6_LBA_HIGH) << 16 | fld_get(c->cdb, RW6_LBA), blocks ? blocks : 256);
+	return mmc_read_blocks(c, fld_get(c->cdb, RW6_LBA_HIGH) << 16 | fld_get(c->cdb, RW6_LBA),
+			       blocks ? blocks : 256);
 }
 
 co_fn enum sense mmc_read10(struct scsi_cmd *c)
@@ -105,19 +111,22 @@ co_fn enum sense mmc_read12(struct scsi_cmd *c)
 /* ---- WRITE ---- */
 
 /*
- * Bytes of each block at lba, or 0 with *st. A repeated write may lie behind the next writable address, where nothing
- * says any more what the initiator sends: its data does.
+ * Bytes of each block at lba, or 0 with *st. A repeated write may lie behind the next writable
+ * address, where nothing says any more what the initiator sends: its data does.
  */
-static uint32_t bytes_per_block(struct scsi_cmd *c, int32_t lba, uint32_t blocks, enum disc_status *st)
+static uint32_t bytes_per_block(struct scsi_cmd *c, int32_t lba, uint32_t blocks,
+				enum disc_status *st)
 {
 	uint32_t bytes = disc_block_bytes(cmd_disc(c), lba, blocks, st);
 
-	if (!bytes && c->replay && c->out.len && c->out.len % blocks == 0 && c->out.len / blocks <= UINT16_MAX)
+	if (!bytes && c->replay && c->out.len && c->out.len % blocks == 0 &&
+	    c->out.len / blocks <= UINT16_MAX)
 		bytes = (uint32_t)(c->out.len / blocks);
 	return bytes;
 }
 
-static co_fn enum sense write_blocks(struct scsi_cmd *c, uint32_t address, uint32_t blocks, int blocks_field)
+static co_fn enum sense write_blocks(struct scsi_cmd *c, uint32_t address, uint32_t blocks,
+				     int blocks_field)
 {
 	struct disc *disc = cmd_disc(c);
 	enum disc_status st = DISC_OK;
@@ -134,11 +143,11 @@ static co_fn enum sense write_blocks(struct scsi_cmd *c, uint32_t address, uint3
 	bytes = bytes_per_block(c, lba, blocks, &st);
 	if (!bytes) {
 		sense = mmc_from_disc(c, disc, st);
-		c->detail.info = address;	/* it was not an operation: the medium named no block */
+		c->detail.info = address; /* it was not an operation: the medium named no block */
 		return sense;
 	}
 	len = (size_t)bytes * blocks;
-	if (len > c->out.len)	/* fewer bytes than the blocks have under the present write parameters */
+	if (len > c->out.len)	/* fewer bytes than such blocks have now */
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(blocks_field), 8);
 	if (!head_init(&head, &c->out, len))
 		return SENSE_INTERNAL_FAILURE;
@@ -152,7 +161,8 @@ static co_fn enum sense write_blocks(struct scsi_cmd *c, uint32_t address, uint3
 			st = disc_flush(disc);
 	}
 	sense = mmc_from_disc(c, disc, st);
-	return st == DISC_IO_WRITE && !c->detail.info_valid ? scsi_fail_lba(c, sense, address) : sense;
+	return st == DISC_IO_WRITE && !c->detail.info_valid ? scsi_fail_lba(c, sense, address)
+							    : sense;
 }
 
 co_fn enum sense mmc_write10(struct scsi_cmd *c)
@@ -182,7 +192,8 @@ size_t mmc_write_length(struct drive *d, const uint8_t *cdb)
 /* ---- VERIFY ---- */
 
 /* Reads the range; compares it with what was written if that is given. */
-static co_fn enum sense verify_blocks(struct scsi_cmd *c, int32_t lba, uint32_t blocks, const struct iovs *written)
+static co_fn enum sense verify_blocks(struct scsi_cmd *c, int32_t lba, uint32_t blocks,
+				      const struct iovs *written)
 {
 	size_t size = VERIFY_BLOCKS * BLOCK_BYTES;
 	uint8_t *buf = g_try_malloc(2 * size);
@@ -198,7 +209,8 @@ static co_fn enum sense verify_blocks(struct scsi_cmd *c, int32_t lba, uint32_t 
 		if (c->aborted)
 			sense = SENSE_ABORTED;
 		else
-			sense = mmc_from_disc(c, disc, disc_read(disc, lba + (int32_t)done, n, &iovs));
+			sense = mmc_from_disc(c, disc,
+					      disc_read(disc, lba + (int32_t)done, n, &iovs));
 		if (sense == SENSE_GOOD && written) {
 			iovs_get(written, (size_t)done * BLOCK_BYTES, buf + size, iovs.len);
 			if (memcmp(buf, buf + size, iovs.len))
@@ -216,7 +228,8 @@ co_fn enum sense mmc_verify10(struct scsi_cmd *c)
 	int32_t lba;
 
 	if (fld_get(c->cdb, RW_BYTCHK))
-		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RW_BYTCHK), fld_low(RW_BYTCHK));
+		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RW_BYTCHK),
+				      fld_low(RW_BYTCHK));
 	if (!blocks)
 		return SENSE_GOOD;
 	if (!medium_range(cmd_disc(c), address, blocks, &lba))
@@ -237,7 +250,7 @@ co_fn enum sense mmc_write_verify10(struct scsi_cmd *c)
 	if (!medium_range(disc, address, blocks, &lba))
 		return scsi_fail_lba(c, SENSE_LBA_RANGE, address);
 	bytes = bytes_per_block(c, lba, blocks, &st);
-	if (bytes && bytes != BLOCK_BYTES)	/* raw and sub-channel blocks cannot be read back as they were sent */
+	if (bytes && bytes != BLOCK_BYTES)	/* raw blocks cannot be read back as sent */
 		return SENSE_ILLEGAL_TRACK_MODE;
 	sense = write_blocks(c, address, blocks, RW10_BLOCKS);
 	if (sense == SENSE_GOOD)
@@ -276,7 +289,9 @@ enum sense mmc_rezero(struct scsi_cmd *c)
 
 /* ---- SYNCHRONIZE CACHE ---- */
 
-/* The end of a TAO track, of a SAO session and of a DAO disc besides being a flush (mmc.md 2.15). */
+/*
+ * The end of a TAO track, of a SAO session and of a DAO disc besides being a flush (mmc.md 2.15).
+ */
 co_fn enum sense mmc_run_sync(struct drive *d, const void *arg, struct scsi_cmd *c)
 {
 	struct disc *disc = loaded_disc(d);

@@ -1,8 +1,9 @@
 /*
  * READ DISC STRUCTURE and SEND DISC STRUCTURE (MMC-6 6.21, 6.36; mmc.md 2.33, 2.34).
  *
- * One table says which structure exists on which media and how long it is; the list of structures (FFh) is made from
- * it. With a CD loaded everything fails with 5/30/02: wodim takes a success for the proof of a DVD.
+ * One table says which structure exists on which media and how long it is; the list of structures
+ * (FFh) is made from it. With a CD loaded everything fails with 5/30/02: wodim takes a success for
+ * the proof of a DVD.
  */
 #include "scsi/mmc/media.h"
 
@@ -14,50 +15,66 @@ enum {	/* header, and the entries of the list */
 };
 
 enum {	/* DVD physical format information (ECMA-267 and others, 00h and 10h) */
-	PFI_BOOK = BITS(0, 7, 4), PFI_VERSION = BITS(0, 3, 0), PFI_RATE = BITS(1, 3, 0), PFI_LAYERS = BITS(2, 6, 5),
-	PFI_OPPOSITE = BIT(2, 4), PFI_LAYER_TYPE = BITS(2, 3, 0), PFI_LINEAR = BITS(3, 7, 4), PFI_TRACK = BITS(3, 3, 0),
+	PFI_BOOK = BITS(0, 7, 4), PFI_VERSION = BITS(0, 3, 0), PFI_RATE = BITS(1, 3, 0),
+	PFI_LAYERS = BITS(2, 6, 5),
+	PFI_OPPOSITE = BIT(2, 4), PFI_LAYER_TYPE = BITS(2, 3, 0), PFI_LINEAR = BITS(3, 7, 4),
+	PFI_TRACK = BITS(3, 3, 0),
 	PFI_START = BE24(5), PFI_END = BE24(9), PFI_END_LAYER0 = BE24(13),
-	RATE_UNSPECIFIED = 15, DATA_START = 0x30000, DATA_START_RAM = 0x31000, SECTOR_MASK = 0xffffff,
+	RATE_UNSPECIFIED = 15, DATA_START = 0x30000, DATA_START_RAM = 0x31000,
+	SECTOR_MASK = 0xffffff,
 };
 
 enum {	/* DVD-R/-RW pre-recorded information: fields of an id, 6 bytes and a zero */
-	PRE_FIELD = 8, PRE_FIELDS = 5, PRE_APPLICATION = U8(1), PRE_PHYSICAL = U8(2), PRE_LAST = BE24(3), PRE_VERSION = U8(6),
+	PRE_FIELD = 8, PRE_FIELDS = 5, PRE_APPLICATION = U8(1), PRE_PHYSICAL = U8(2),
+	PRE_LAST = BE24(3), PRE_VERSION = U8(6),
 	PRE_MAKER1 = 17, PRE_MAKER2 = 25, PRE_TEXT = 6,
 };
 
 enum { ADIP_MAKER = 19, ADIP_TYPE = 27, MAKER_LEN = 8, TYPE_LEN = 3 };
 
 enum {	/* BD disc information: units of 112 bytes, one a layer */
-	DI_UNIT = 112, DI_FORMAT = U8(2), DI_UNITS = U8(3), DI_SEQUENCE = U8(5), DI_USED = U8(6), DI_TYPE = 8,
-	DI_LAYERS = BITS(12, 7, 4), DI_LAYER_TYPE = BITS(12, 3, 0), DI_CHANNEL_BIT = U8(13), DI_FIRST = BE32(24),
+	DI_UNIT = 112, DI_FORMAT = U8(2), DI_UNITS = U8(3), DI_SEQUENCE = U8(5), DI_USED = U8(6),
+	DI_TYPE = 8,
+	DI_LAYERS = BITS(12, 7, 4), DI_LAYER_TYPE = BITS(12, 3, 0), DI_CHANNEL_BIT = U8(13),
+	DI_FIRST = BE32(24),
 	DI_LAST = BE32(28), DI_MAKER = 100, DI_MAKER_LEN = 6, DI_MEDIA = 106, DI_REVISION = U8(111),
 	BD_DATA_START = 0x100000,
 };
 
 enum {	/* BD disc definition structure, spare area information */
-	DDS_UPDATES = BE32(4), DDS_DATA_START = BE32(32), DDS_DATA_LAST = BE32(36), DDS_SPARE = BE32(44),
+	DDS_UPDATES = BE32(4), DDS_DATA_START = BE32(32), DDS_DATA_LAST = BE32(36),
+	DDS_SPARE = BE32(44),
 	SPARE_FREE = BE32(4), SPARE_ALLOCATED = BE32(8), CLUSTER = 32,
 };
 
-enum { PROTECT_CARTRIDGE = BIT(0, 2), PROTECT_PERSISTENT = BIT(0, 1), PROTECT_SOFTWARE = BIT(0, 0) };
+enum {
+	PROTECT_CARTRIDGE = BIT(0, 2),
+	PROTECT_PERSISTENT = BIT(0, 1),
+	PROTECT_SOFTWARE = BIT(0, 0)
+};
 
 enum { BOUNDARY_FIXED = BIT(0, 7), BOUNDARY_LAYER0 = BE32(4) };
 
 enum { MARK_PERSISTENT = 1, MARK_CARTRIDGE = 2 };	/* disc_state.write_protected */
 
 /* How each kind of DVD describes itself: book type and version, layer type, densities. */
-static const struct book { uint16_t profile; uint8_t book, version, layer_type, linear, track; } books[] = {
-	{ PROFILE_DVD_ROM,	0x0, 1, 1, 0, 0 },
-	{ PROFILE_DVD_RAM,	0x1, 6, 4, 4, 2 },
-	{ PROFILE_DVD_R,	0x2, 5, 2, 0, 0 },
-	{ PROFILE_DVD_R_DL,	0x2, 6, 2, 1, 0 },
-	{ PROFILE_DVD_RW_SEQ,	0x3, 3, 4, 0, 0 },
-	{ PROFILE_DVD_RW_RO,	0x3, 3, 4, 0, 0 },
-	{ PROFILE_DVD_PLUS_RW,	0x9, 2, 4, 0, 0 },
-	{ PROFILE_DVD_PLUS_R,	0xa, 1, 2, 0, 0 },
+/* clang-format off */
+static const struct book {
+	uint16_t profile;
+	uint8_t book, version, layer_type, linear, track;
+} books[] = {
+	{ PROFILE_DVD_ROM,        0x0, 1, 1, 0, 0 },
+	{ PROFILE_DVD_RAM,        0x1, 6, 4, 4, 2 },
+	{ PROFILE_DVD_R,          0x2, 5, 2, 0, 0 },
+	{ PROFILE_DVD_R_DL,       0x2, 6, 2, 1, 0 },
+	{ PROFILE_DVD_RW_SEQ,     0x3, 3, 4, 0, 0 },
+	{ PROFILE_DVD_RW_RO,      0x3, 3, 4, 0, 0 },
+	{ PROFILE_DVD_PLUS_RW,    0x9, 2, 4, 0, 0 },
+	{ PROFILE_DVD_PLUS_R,     0xa, 1, 2, 0, 0 },
 	{ PROFILE_DVD_PLUS_RW_DL, 0xd, 1, 4, 1, 0 },
-	{ PROFILE_DVD_PLUS_R_DL, 0xe, 1, 2, 1, 0 },
+	{ PROFILE_DVD_PLUS_R_DL,  0xe, 1, 2, 1, 0 },
 };
+/* clang-format on */
 
 static unsigned layers_of(const struct disc *disc)
 {
@@ -95,7 +112,7 @@ static void put_physical(struct drive *d, const struct disc *disc, unsigned laye
 	fld_put(p, PFI_START, start);
 	fld_put(p, PFI_END, start + blocks - 1);
 	if (layers_of(disc) > 1 && s->layer_break && blocks > s->layer_break) {
-		/* Opposite track path: the second layer runs back, its addresses are the first one's inverted. */
+		/* The second layer runs back, its addresses are the first one's inverted. */
 		uint32_t end0 = start + s->layer_break - 1;
 
 		fld_put(p, PFI_OPPOSITE, 1);
@@ -104,7 +121,10 @@ static void put_physical(struct drive *d, const struct disc *disc, unsigned laye
 	}
 }
 
-/* No protection system, no region forbidden: zeros. Likewise manufacturing and copyright management information. */
+/*
+ * No protection system, no region forbidden: zeros. Likewise manufacturing and copyright management
+ * information.
+ */
 static void put_zeros(struct drive *d, const struct disc *disc, unsigned layer, uint8_t *p)
 {
 	(void)d;
@@ -151,11 +171,32 @@ static void put_boundary(struct drive *d, const struct disc *disc, unsigned laye
 
 /* ---- BD ---- */
 
-static void put_disc_information(struct drive *d, const struct disc *disc, unsigned layer, uint8_t *p)
+enum { BD_ID_LEN = 3 };
+
+static const struct bd_kind {
+	uint16_t profile;
+	char id[BD_ID_LEN + 1];
+	uint8_t layer_type;
+} bd_kinds[] = {
+	{ PROFILE_BD_ROM, "BDO", 1 },
+	{ PROFILE_BD_RE, "BDW", 4 },
+	{ PROFILE_BD_R_SRM, "BDR", 2 },	/* and whatever else there is */
+};
+
+static const struct bd_kind *bd_kind_of(uint16_t profile)
+{
+	const struct bd_kind *kind = bd_kinds;
+
+	while (kind < bd_kinds + G_N_ELEMENTS(bd_kinds) - 1 && kind->profile != profile)
+		kind++;
+	return kind;
+}
+
+static void put_disc_information(struct drive *d, const struct disc *disc, unsigned layer,
+				 uint8_t *p)
 {
 	const struct disc_state *s = disc_get_state(disc);
-	uint16_t profile = disc_get_profile(disc)->number;
-	const char *type = profile == PROFILE_BD_ROM ? "BDO" : profile == PROFILE_BD_RE ? "BDW" : "BDR";
+	const struct bd_kind *kind = bd_kind_of(disc_get_profile(disc)->number);
 	unsigned layers = layers_of(disc);
 	uint32_t blocks = medium_blocks(disc), each = s->layer_break ? s->layer_break : blocks, i;
 
@@ -170,9 +211,9 @@ static void put_disc_information(struct drive *d, const struct disc *disc, unsig
 		fld_put(p, DI_UNITS, 1);
 		fld_put(p, DI_SEQUENCE, i);
 		fld_put(p, DI_USED, DI_UNIT);
-		memcpy(p + DI_TYPE, type, 3);
+		memcpy(p + DI_TYPE, kind->id, BD_ID_LEN);
 		fld_put(p, DI_LAYERS, layers);
-		fld_put(p, DI_LAYER_TYPE, profile == PROFILE_BD_ROM ? 1 : profile == PROFILE_BD_RE ? 4 : 2);
+		fld_put(p, DI_LAYER_TYPE, kind->layer_type);
 		fld_put(p, DI_CHANNEL_BIT, 1);
 		fld_put(p, DI_FIRST, first);
 		fld_put(p, DI_LAST, first + here - 1);
@@ -345,7 +386,10 @@ enum sense mmc_read_disc_structure(struct scsi_cmd *c)
 	return scsi_reply(c, buf, ST_HEADER + len);
 }
 
-/* None of the structures above can be sent: the list has no SDS bit, so nobody who looked should try. */
+/*
+ * None of the structures above can be sent: the list has no SDS bit, so nobody who looked should
+ * try.
+ */
 enum sense mmc_send_disc_structure(struct scsi_cmd *c)
 {
 	return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(STRUCT_FORMAT), 8);

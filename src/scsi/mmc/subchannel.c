@@ -1,5 +1,6 @@
 /*
- * READ SUB-CHANNEL and READ HEADER (MMC-6 annex, mmc.md 2.17, 2.18): catalogue number, ISRC, and the mode of a block.
+ * READ SUB-CHANNEL and READ HEADER (MMC-6 annex, mmc.md 2.17, 2.18): catalogue number, ISRC, and
+ * the mode of a block.
  *
  * Nothing is ever played here, so the current position is where the disc begins.
  */
@@ -8,9 +9,12 @@
 enum { SUB_POSITION = 1, SUB_MCN = 2, SUB_ISRC = 3, AUDIO_NO_STATUS = 0x15, ADR_POSITION = 1 };
 
 enum {	/* header, and the blocks after it */
-	SC_STATUS = U8(1), SC_LEN = BE16(2), SC_HEADER = 4, SC_FORMAT = U8(4), SC_ADR = BITS(5, 7, 4),
-	SC_CONTROL = BITS(5, 3, 0), SC_TRACK = U8(6), SC_INDEX = U8(7), SC_ABSOLUTE = 8, SC_RELATIVE = 12, SC_POSITION = 16,
-	SC_VALID = BIT(8, 7), SC_TEXT = 9, SC_CODE = 24, SC_MAX = SC_CODE, MCN_LEN = 13, ISRC_LEN = 12,
+	SC_STATUS = U8(1), SC_LEN = BE16(2), SC_HEADER = 4, SC_FORMAT = U8(4),
+	SC_ADR = BITS(5, 7, 4),
+	SC_CONTROL = BITS(5, 3, 0), SC_TRACK = U8(6), SC_INDEX = U8(7), SC_ABSOLUTE = 8,
+	SC_RELATIVE = 12, SC_POSITION = 16,
+	SC_VALID = BIT(8, 7), SC_TEXT = 9, SC_CODE = 24, SC_MAX = SC_CODE, MCN_LEN = 13,
+	ISRC_LEN = 12,
 	SESSION_MCN_VALID = 1,		/* disc_session.flags */
 };
 

@@ -7,7 +7,15 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { Q_LEN = 12, Q_DATA = 10, Q_CRC = 10, ADR_POSITION = 1, P_BYTE = 15, BIT_P = 0x80, BIT_Q = 0x40 };
+enum {
+	Q_LEN = 12,
+	Q_DATA = 10,
+	Q_CRC = 10,
+	ADR_POSITION = 1,
+	P_BYTE = 15,
+	BIT_P = 0x80,
+	BIT_Q = 0x40
+};
 
 static void put_bcd_msf(uint8_t p[3], struct msf t)
 {

@@ -1,6 +1,6 @@
 /*
- * The Q sub-channel as a drive reports it for a block (ECMA-130 22.3, mmc.md 7.5): position frames made from what is
- * known about the track. Pure.
+ * The Q sub-channel as a drive reports it for a block (ECMA-130 22.3, mmc.md 7.5): position frames
+ * made from what is known about the track. Pure.
  */
 #pragma once
 

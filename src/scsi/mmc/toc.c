@@ -1,21 +1,23 @@
 /*
  * READ TOC/PMA/ATIP (MMC-6 6.26): formatted TOC, session information, full TOC, PMA, ATIP, CD-TEXT.
  *
- * CD: what the lead-ins of the complete sessions say. DVD and BD have no such thing; drives make one up, one track for
- * a medium that is one area and an entry for each track of complete sessions otherwise.
+ * CD: what the lead-ins of the complete sessions say. DVD and BD have no such thing; drives make
+ * one up, one track for a medium that is one area and an entry for each track of complete sessions
+ * otherwise.
  */
 #include "scsi/mmc/media.h"
 
 enum toc_format { TOC_FORMATTED, TOC_SESSIONS, TOC_FULL, TOC_PMA, TOC_ATIP, TOC_CD_TEXT };
 
 enum {
-	ADR_POSITION = 1, ADR_POINTERS = 5,
+	ADR_POSITION = 1,
+	ADR_POINTERS = 5,
 	CONTROL_DATA = 4,
 	TRACK_LEAD_OUT = 0xaa,
-	TOC_TRACKS_MAX = 99,		/* track numbers are one byte, and AAh is the lead-out */
+	TOC_TRACKS_MAX = 99, /* track numbers are one byte, and AAh is the lead-out */
 	CD_SESSIONS_MAX = 99,
-	BLOB_CD_TEXT = 5,		/* section type of the container; key: the session */
-	SESSION_LAST_POINTER = 2,	/* disc_session.flags: a B0 pointer without a next session */
+	BLOB_CD_TEXT = 5,         /* section type of the container; key: the session */
+	SESSION_LAST_POINTER = 2, /* disc_session.flags: a B0 pointer without a next session */
 	CD_TEXT_PACK = 18,
 	CD_TEXT_MAX = 8 * 256 * CD_TEXT_PACK,
 };
@@ -25,11 +27,13 @@ enum {	/* all formats begin so */
 };
 
 enum {	/* formats 0 and 1: descriptors */
-	TD_ADR = BITS(1, 7, 4), TD_CONTROL = BITS(1, 3, 0), TD_TRACK = U8(2), TD_ADDRESS = 4, TD_LEN = 8,
+	TD_ADR = BITS(1, 7, 4), TD_CONTROL = BITS(1, 3, 0), TD_TRACK = U8(2), TD_ADDRESS = 4,
+	TD_LEN = 8,
 };
 
 enum {	/* formats 2 and 3: descriptors */
-	FT_SESSION = U8(0), FT_ADR = BITS(1, 7, 4), FT_CONTROL = BITS(1, 3, 0), FT_POINT = U8(3), FT_MIN = 4, FT_ZERO = U8(7),
+	FT_SESSION = U8(0), FT_ADR = BITS(1, 7, 4), FT_CONTROL = BITS(1, 3, 0), FT_POINT = U8(3),
+	FT_MIN = 4, FT_ZERO = U8(7),
 	FT_PMIN = 8, FT_PSEC = 9, FT_LEN = 11,
 };
 
@@ -44,9 +48,9 @@ static bool toc_of_area(const struct disc *disc, struct toc *t)
 {
 	struct disc_track_info info;
 
-	/* An overwritable medium that was never formatted, or has nothing yet: a track without blocks. */
-	if (disc_get_state(disc)->status == DISC_BLANK || disc_get_track_info(disc, 1, &info) != DISC_OK ||
-	    info.size == 0 || info.blank)
+	/* Never formatted, or with nothing on it yet: a track without blocks. */
+	if (disc_get_state(disc)->status == DISC_BLANK ||
+	    disc_get_track_info(disc, 1, &info) != DISC_OK || info.size == 0 || info.blank)
 		return false;
 	*t = (struct toc){ 1, 1, 1, 1, (int32_t)disc_last_lba(disc) + 1 };
 	return true;
@@ -135,7 +139,8 @@ static enum sense reply_sessions(struct scsi_cmd *c, bool msf)
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RTOC_FORMAT), 8);
 	if (!medium_is_one_area(disc))
 		track = state_session(disc_get_state(disc), toc.last_session)->first_track;
-	put_descriptor(buf + TOC_HEADER, track_control(disc, track), track & 255, track_start(disc, track), msf);
+	put_descriptor(buf + TOC_HEADER, track_control(disc, track), track & 255,
+		       track_start(disc, track), msf);
 	fld_put(buf, TOC_LEN, sizeof(buf) - 2);
 	fld_put(buf, TOC_FIRST, toc.first_session & 255);
 	fld_put(buf, TOC_LAST, toc.last_session & 255);
@@ -144,7 +149,8 @@ static enum sense reply_sessions(struct scsi_cmd *c, bool msf)
 
 /* ---- format 2 ---- */
 
-static uint8_t *put_point(uint8_t *p, unsigned session, unsigned adr, unsigned control, unsigned point)
+static uint8_t *put_point(uint8_t *p, unsigned session, unsigned adr, unsigned control,
+			  unsigned point)
 {
 	memset(p, 0, FT_LEN);
 	fld_put(p, FT_SESSION, session);
@@ -163,12 +169,16 @@ static void put_msf(uint8_t p[3], int32_t lba)
 	p[2] = t.f;
 }
 
-/* One session's lead-in: A0, A1, A2, tracks, and where the next session goes if one may follow (mmc.md 7.6). */
+/*
+ * One session's lead-in: A0, A1, A2, tracks, and where the next session goes if one may follow
+ * (mmc.md 7.6).
+ */
 static uint8_t *put_session(uint8_t *p, const struct disc *disc, const struct disc_session *session)
 {
 	const struct disc_state *s = disc_get_state(disc);
 	unsigned n = session->number, track;
-	unsigned first = track_control(disc, session->first_track), last = track_control(disc, session->last_track);
+	unsigned first = track_control(disc, session->first_track),
+		 last = track_control(disc, session->last_track);
 	bool outermost = n == 1;
 
 	put_point(p, n, ADR_POSITION, first, 0xa0);
@@ -204,7 +214,8 @@ static uint8_t *put_session(uint8_t *p, const struct disc *disc, const struct di
 static enum sense reply_full(struct scsi_cmd *c)
 {
 	/* Tracks are at most 99 over all sessions, and every session has one. */
-	uint8_t buf[TOC_HEADER + (TOC_TRACKS_MAX + 5 * CD_SESSIONS_MAX) * FT_LEN], *p = buf + TOC_HEADER;
+	uint8_t buf[TOC_HEADER + (TOC_TRACKS_MAX + 5 * CD_SESSIONS_MAX) * FT_LEN],
+		*p = buf + TOC_HEADER;
 	unsigned from = fld_get(c->cdb, RTOC_TRACK), n;
 	struct disc *disc = cmd_disc(c);
 	struct toc toc;
@@ -246,7 +257,8 @@ static enum sense reply_pma(struct scsi_cmd *c)
 		const struct disc_track *t = state_track(s, n);
 		const struct disc_session *session = state_session(s, t->session);
 
-		if ((session && session->state == SESSION_COMPLETE) || (t->flags & (TRACK_OPEN | TRACK_BLANK)))
+		if ((session && session->state == SESSION_COMPLETE) ||
+		    (t->flags & (TRACK_OPEN | TRACK_BLANK)))
 			continue;
 		put_point(p, t->session, ADR_POSITION, t->control, n);
 		put_msf(p + FT_MIN, t->start + (int32_t)t->size - 1);
@@ -290,7 +302,8 @@ static enum sense reply_cd_text(struct scsi_cmd *c)
 	room = MIN(c->alloc_len, c->in.len);
 	scsi_reply(c, head, sizeof(head));
 	if (len && room > sizeof(head))
-		c->in_done += iovs_put(&c->in, sizeof(head), packs->data, MIN(len, room - sizeof(head)));
+		c->in_done +=
+			iovs_put(&c->in, sizeof(head), packs->data, MIN(len, room - sizeof(head)));
 	return SENSE_GOOD;
 }
 

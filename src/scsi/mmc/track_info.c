@@ -1,15 +1,20 @@
 /*
- * READ TRACK INFORMATION (MMC-6 6.28). The medium knows its tracks; here they are found by address, number or session.
+ * READ TRACK INFORMATION (MMC-6 6.28). The medium knows its tracks; here they are found by address,
+ * number or session.
  */
 #include "scsi/mmc/media.h"
 
 enum { TRACK_BY_LBA = 0, TRACK_BY_NUMBER = 1, TRACK_BY_SESSION = 2 };
 
 enum {
-	TI_LEN = BE16(0), TI_TRACK = U8(2), TI_SESSION = U8(3), TI_DAMAGE = BIT(5, 5), TI_COPY = BIT(5, 4),
-	TI_MODE = BITS(5, 3, 0), TI_RT = BIT(6, 7), TI_BLANK = BIT(6, 6), TI_PACKET = BIT(6, 5), TI_FP = BIT(6, 4),
-	TI_DATA_MODE = BITS(6, 3, 0), TI_LRA_V = BIT(7, 1), TI_NWA_V = BIT(7, 0), TI_START = BE32(8), TI_NWA = BE32(12),
-	TI_FREE = BE32(16), TI_PACKET_SIZE = BE32(20), TI_SIZE = BE32(24), TI_LRA = BE32(28), TI_TRACK_MSB = U8(32),
+	TI_LEN = BE16(0), TI_TRACK = U8(2), TI_SESSION = U8(3), TI_DAMAGE = BIT(5, 5),
+	TI_COPY = BIT(5, 4),
+	TI_MODE = BITS(5, 3, 0), TI_RT = BIT(6, 7), TI_BLANK = BIT(6, 6), TI_PACKET = BIT(6, 5),
+	TI_FP = BIT(6, 4),
+	TI_DATA_MODE = BITS(6, 3, 0), TI_LRA_V = BIT(7, 1), TI_NWA_V = BIT(7, 0),
+	TI_START = BE32(8), TI_NWA = BE32(12),
+	TI_FREE = BE32(16), TI_PACKET_SIZE = BE32(20), TI_SIZE = BE32(24), TI_LRA = BE32(28),
+	TI_TRACK_MSB = U8(32),
 	TI_SESSION_MSB = U8(33), TI_READ_COMPAT = BE32(36), TI_REPLY = 48,
 };
 

@@ -28,7 +28,8 @@ size_t fx_hex(const char *text, uint8_t *bytes, size_t max)
 			continue;
 		if (n == max || !g_ascii_isxdigit(text[0]) || !g_ascii_isxdigit(text[1]))
 			abort();	/* a mistake in the test */
-		bytes[n++] = (uint8_t)(g_ascii_xdigit_value(text[0]) << 4 | g_ascii_xdigit_value(text[1]));
+		bytes[n++] = (uint8_t)(g_ascii_xdigit_value(text[0]) << 4 |
+				       g_ascii_xdigit_value(text[1]));
 		text++;
 	}
 	return n;
@@ -82,10 +83,12 @@ co_fn void fx_expect_reply(struct fx *f, int line, const char *cdb, const char *
 		fx_fail(f, line, "%s: %zu bytes, expected %zu", cdb, f->in_done, len);
 	for (size_t i = 0; i < MIN(len, f->in_done); i++)
 		if (f->in[i] != expected[i])
-			fx_fail(f, line, "%s: byte %zu is %02x, expected %02x", cdb, i, f->in[i], expected[i]);
+			fx_fail(f, line, "%s: byte %zu is %02x, expected %02x", cdb, i, f->in[i],
+				expected[i]);
 }
 
-co_fn void fx_expect_value(struct fx *f, int line, const char *cdb, unsigned off, unsigned bytes, uint32_t value)
+co_fn void fx_expect_value(struct fx *f, int line, const char *cdb, unsigned off, unsigned bytes,
+			   uint32_t value)
 {
 	uint32_t got;
 
@@ -115,7 +118,8 @@ static void rw_cdb(char *text, size_t len, unsigned op, int32_t lba, uint32_t n)
 	uint8_t a[4];
 
 	put_be32(a, (uint32_t)lba);
-	g_snprintf(text, len, "%02x 00 %02x %02x %02x %02x 00 %02x %02x 00", op, a[0], a[1], a[2], a[3], n >> 8, n & 255);
+	g_snprintf(text, len, "%02x 00 %02x %02x %02x %02x 00 %02x %02x 00", op, a[0], a[1], a[2],
+		   a[3], n >> 8, n & 255);
 }
 
 co_fn void fx_write(struct fx *f, int line, int32_t lba, uint32_t blocks, enum sense sense)
@@ -159,7 +163,8 @@ co_fn void fx_wait(struct fx *f, int line)
 {
 	unsigned tries = 0;
 
-	while (fx_command(f, TUR, 0, 0) != SENSE_GOOD && sense_key(f->sense) == 2 && sense_asc(f->sense) == 4) {
+	while (fx_command(f, TUR, 0, 0) != SENSE_GOOD && sense_key(f->sense) == 2 &&
+	       sense_asc(f->sense) == 4) {
 		if (++tries > WAIT_TRIES) {
 			fx_fail(f, line, "still busy: %06x", f->sense);
 			return;
@@ -188,7 +193,8 @@ co_fn void fx_page5(struct fx *f, int line, unsigned byte2, unsigned byte3, unsi
 
 static co_fn void take_attentions(struct fx *f)
 {
-	for (unsigned i = 0; i < 4 && fx_command(f, TUR, 0, 0) != SENSE_GOOD && sense_key(f->sense) == 6; i++)
+	for (unsigned i = 0;
+	     i < 4 && fx_command(f, TUR, 0, 0) != SENSE_GOOD && sense_key(f->sense) == 6; i++)
 		;
 }
 

@@ -1,8 +1,8 @@
 /*
  * A drive with a disc on a real file, and commands written as hex, for tests of the media commands.
  *
- * Test bodies run as coroutines; expectations note a failure and go on (an assertion must not jump off a coroutine's
- * stack), and fx_run() fails the test at the end.
+ * Test bodies run as coroutines; expectations note a failure and go on (an assertion must not jump
+ * off a coroutine's stack), and fx_run() fails the test at the end.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ struct fx {
 	void (*body)(struct fx *f);
 	const char *type;		/* of the disc; NULL: no disc */
 	uint32_t blocks;
-	uint16_t rom;			/* profile: a plain image with the pattern instead of a disc file; 0: no */
+	uint16_t rom; /* profile: a plain image with the pattern instead of a disc file; 0: no */
 	unsigned open_flags;		/* of disc_open() at the next insertion */
 	char *dir, *path;
 	struct drive *drive;
@@ -42,7 +42,10 @@ struct fx {
 	uint8_t out[FX_ROOM];
 };
 
-/* A drive with a new disc of the type (blocks 0: its own capacity), attentions taken; runs body in it. */
+/*
+ * A drive with a new disc of the type (blocks 0: its own capacity), attentions taken; runs body in
+ * it.
+ */
 void fx_run(const char *type, uint32_t blocks, void (*body)(struct fx *f));
 /* A drive with a plain image of so many blocks, which hold the pattern. */
 void fx_run_rom(uint16_t profile, uint32_t blocks, void (*body)(struct fx *f));
@@ -57,7 +60,8 @@ void fx_fail(struct fx *f, int line, const char *format, ...) G_GNUC_PRINTF(3, 4
 
 co_fn void fx_expect(struct fx *f, int line, const char *cdb, const char *out, enum sense sense);
 co_fn void fx_expect_reply(struct fx *f, int line, const char *cdb, const char *reply);
-co_fn void fx_expect_value(struct fx *f, int line, const char *cdb, unsigned off, unsigned bytes, uint32_t value);
+co_fn void fx_expect_value(struct fx *f, int line, const char *cdb, unsigned off, unsigned bytes,
+			   uint32_t value);
 co_fn void fx_write(struct fx *f, int line, int32_t lba, uint32_t blocks, enum sense sense);
 co_fn void fx_read(struct fx *f, int line, int32_t lba, uint32_t blocks);
 /* TEST UNIT READY until a background operation ended. */

@@ -39,8 +39,10 @@ static co_fn void cd_with_a_session(struct fx *f)
 	      "00 2e 02 02 00 04 4f 01 00 00 53 9a 00 00 53 9a"
 	      "00 05 2a 0f 00 00 00 00 00 05 2a 0f 00 00 00 00"
 	      "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00");
-	REPLY(f, "43 00 00 00 00 00 00 00 ff 00", "00 12 01 01 00 14 01 00 00 00 00 00 00 14 aa 00 00 00 27 12");
-	REPLY(f, "43 02 00 00 00 00 00 00 ff 00", "00 12 01 01 00 14 01 00 00 00 02 00 00 14 aa 00 00 02 0f 1b");
+	REPLY(f, "43 00 00 00 00 00 00 00 ff 00",
+	      "00 12 01 01 00 14 01 00 00 00 00 00 00 14 aa 00 00 00 27 12");
+	REPLY(f, "43 02 00 00 00 00 00 00 ff 00",
+	      "00 12 01 01 00 14 01 00 00 00 02 00 00 14 aa 00 00 02 0f 1b");
 	REPLY(f, "43 00 00 00 00 00 aa 00 ff 00", "00 0a 01 01 00 14 aa 00 00 00 27 12");
 	REPLY(f, "43 00 01 00 00 00 00 00 ff 00", "00 0a 01 01 00 14 01 00 00 00 00 00");
 	REPLY(f, "43 00 00 00 00 00 00 00 0c 40", "00 0a 01 01 00 14 01 00 00 00 00 00");
@@ -154,7 +156,7 @@ static co_fn void dvd_structures(struct fx *f)
 	fx_command(f, "ad 00 00 00 00 00 00 11 04 00 00 00", 0, 4096);
 	CHECK(f, f->sense == SENSE_GOOD && f->in_done == 260 && get_be16(f->in) == 0x102);
 	CHECK(f, f->in[4 + 19] > ' ' && f->in[4 + 27] > ' ');
-	FAILS(f, "ad 01 00 00 00 00 00 00 08 04 00 00", SENSE_CANNOT_READ_FORMAT);	/* as a BD */
+	FAILS(f, "ad 01 00 00 00 00 00 00 08 04 00 00", SENSE_CANNOT_READ_FORMAT); /* as a BD */
 	FAILS(f, "ad 00 00 00 00 00 00 0e 08 04 00 00", SENSE_BAD_CDB_FIELD);
 	FAILS(f, "ad 00 00 00 00 00 00 02 08 04 00 00", SENSE_BAD_CDB_FIELD);
 	/* Every structure in the list can be read and is as long as the list says. */
@@ -178,7 +180,8 @@ static co_fn void dvd_structures(struct fx *f)
 static co_fn void dash_structures(struct fx *f)
 {
 	fx_command(f, "ad 00 00 00 00 00 00 0e 04 00 00 00", 0, 4096);
-	CHECK(f, f->sense == SENSE_GOOD && f->in_done >= 12 && f->in[4] == 1 && f->in[12] == 2 && f->in[20] == 3);
+	CHECK(f, f->sense == SENSE_GOOD && f->in_done >= 12 && f->in[4] == 1 && f->in[12] == 2 &&
+			 f->in[20] == 3);
 	CHECK(f, f->in[21] > ' ' && f->in[28] == 4);
 	FAILS(f, "ad 00 00 00 00 00 00 10 08 04 00 00", SENSE_BAD_CDB_FIELD);
 	FAILS(f, "ad 00 00 00 00 00 00 11 08 04 00 00", SENSE_BAD_CDB_FIELD);
@@ -194,8 +197,9 @@ static co_fn void bd_structures(struct fx *f)
 	CHECK(f, f->sense == SENSE_GOOD && f->in_done == 4100 && get_be16(f->in) == 4098);
 	CHECK(f, memcmp(f->in + 4, "DI", 2) == 0 && memcmp(f->in + 12, "BDR", 3) == 0);
 	CHECK(f, f->in[4 + 12] == 0x12 && f->in[4 + 100] > ' ');
-	FAILS(f, "ad 00 00 00 00 00 00 00 ff ff 00 00", SENSE_CANNOT_READ_FORMAT);	/* as a DVD */
-	REPLY(f, "ad 01 00 00 00 00 00 0a 00 ff 00 00", "00 0e 00 00 00 00 00 00 00 00 00 00 00 00 00 00");
+	FAILS(f, "ad 00 00 00 00 00 00 00 ff ff 00 00", SENSE_CANNOT_READ_FORMAT); /* as a DVD */
+	REPLY(f, "ad 01 00 00 00 00 00 0a 00 ff 00 00",
+	      "00 0e 00 00 00 00 00 00 00 00 00 00 00 00 00 00");
 	REPLY(f, "ad 01 00 00 00 00 00 ff 00 ff 00 00",
 	      "00 16 00 00 00 40 10 02 08 40 08 02 0a 40 00 0e c0 40 00 06 ff 40 00 16");
 }

@@ -1,6 +1,7 @@
 /*
- * Lives of discs, as burning programs lead them: the commands that each sends, in order (mmc.md section 4), and what
- * it looks at. After each burn the guest ejects and loads again, and the file is closed and opened.
+ * Lives of discs, as burning programs lead them: the commands that each sends, in order (mmc.md
+ * section 4), and what it looks at. After each burn the guest ejects and loads again, and the file
+ * is closed and opened.
  */
 #include "mmc_fixture.h"
 
@@ -61,7 +62,9 @@ static co_fn void sao(struct fx *f)
 	PAGE5(f, 0x42, 0x04, 0);
 	WRITE_FAILS(f, -150, 16, SENSE_SEQUENCE);
 	SENDS(f, "5d 00 00 00 00 00 00 00 20 00",
-	      "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 00 00 0a 00", SENSE_GOOD);
+	      "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 "
+	      "00 00 0a 00",
+	      SENSE_GOOD);
 	WORD32(f, TRACK_INFO("ff"), 12, 0xffffff6a);
 	WRITES(f, -150, 150);
 	WRITES(f, 0, 300);
@@ -74,7 +77,8 @@ static co_fn void sao(struct fx *f)
 	RELOAD(f, true);
 	WORD32(f, CAPACITY, 0, 599);
 	READS(f, 0, 600);
-	REPLY(f, "43 00 00 00 00 00 00 00 ff 00", "00 12 01 01 00 14 01 00 00 00 00 00 00 14 aa 00 00 00 02 58");
+	REPLY(f, "43 00 00 00 00 00 00 00 ff 00",
+	      "00 12 01 01 00 14 01 00 00 00 00 00 00 14 aa 00 00 00 02 58");
 }
 
 /* growisofs -Z, -M, then -M -dvd-compat on DVD+R. */
@@ -124,7 +128,9 @@ static co_fn void growisofs_plus_r(struct fx *f)
 	BYTE(f, "43 00 00 00 00 00 00 00 ff 00", 3, 3);
 }
 
-/* wodim on DVD+R: the session is closed right after the last WRITE, which is not a whole ECC block. */
+/*
+ * wodim on DVD+R: the session is closed right after the last WRITE, which is not a whole ECC block.
+ */
 static co_fn void wodim_plus_r(struct fx *f)
 {
 	PAGE5(f, 0x41, 0x04, 8);
@@ -153,7 +159,7 @@ static co_fn void reserved_plus_r(struct fx *f)
 	GOOD(f, CLOSE("02", "00"));
 	RELOAD(f, true);
 	READS(f, 0, 64);
-	GOOD(f, "53 01 00 00 ff 00 00 00 00 00");	/* by address: the next track begins at FF00h */
+	GOOD(f, "53 01 00 00 ff 00 00 00 00 00"); /* by address: the next track begins at FF00h */
 	FAILS(f, "53 01 00 00 00 01 00 00 00 00", SENSE_BAD_CDB_FIELD);
 	FAILS(f, "53 00 00 00 00 00 00 00 00 00", SENSE_BAD_CDB_FIELD);
 	FAILS(f, "53 00 00 00 00 ff ff ff ff 00", SENSE_LBA_RANGE);
@@ -181,7 +187,8 @@ static co_fn void xorriso_rw_overwrite(struct fx *f)
 	RELOAD(f, true);
 	WORD32(f, CAPACITY, 0, 319);
 	READS(f, 0, 320);
-	REPLY(f, "43 00 00 00 00 00 00 00 ff 00", "00 12 01 01 00 14 01 00 00 00 00 00 00 14 aa 00 00 00 01 40");
+	REPLY(f, "43 00 00 00 00 00 00 00 ff 00",
+	      "00 12 01 01 00 14 01 00 00 00 00 00 00 14 aa 00 00 00 01 40");
 	f->seed++;
 	WRITES(f, 0, 64);	/* its superblock */
 	READS(f, 0, 64);
@@ -213,7 +220,8 @@ static co_fn void xorriso_rw_overwrite(struct fx *f)
 	WAITS(f);
 	BYTE(f, DISC_INFO, 2, 0x1e);
 	fx_command(f, "28 00 00 00 00 00 00 00 20 00", 0, 65536);	/* udev */
-	CHECK(f, f->sense == SENSE_GOOD && f->in_done == 65536 && f->in[0] == 0 && f->in[65535] == 0);
+	CHECK(f,
+	      f->sense == SENSE_GOOD && f->in_done == 65536 && f->in[0] == 0 && f->in[65535] == 0);
 }
 
 /* libburn and growisofs on DVD-R and sequential DVD-RW, incremental, two borders. */
@@ -223,7 +231,8 @@ static co_fn void dash_incremental(struct fx *f)
 
 	PAGE5(f, 0x60, 0xe5, 8);
 	fx_command(f, TRACK_INFO("01"), 0, 256);
-	CHECK(f, (f->in[6] & 0x10) == 0 && ((f->in[6] & 15) == 1 || (f->in[6] & 15) == 15) && get_be32(f->in + 20) == 16);
+	CHECK(f, (f->in[6] & 0x10) == 0 && ((f->in[6] & 15) == 1 || (f->in[6] & 15) == 15) &&
+			 get_be32(f->in + 20) == 16);
 	WRITES(f, 0, 100);
 	GOOD(f, SYNC_IMMED);
 	WAITS(f);
@@ -299,8 +308,8 @@ static co_fn void growisofs_bd_r(struct fx *f)
 {
 	fx_command(f, FORMATS, 0, 256);
 
-	char *list = g_strdup_printf("00 82 00 08 %02x %02x %02x %02x 00 00 %02x %02x", f->in[12], f->in[13], f->in[14],
-				     f->in[15], f->in[18], f->in[19]);
+	char *list = g_strdup_printf("00 82 00 08 %02x %02x %02x %02x 00 00 %02x %02x", f->in[12],
+				     f->in[13], f->in[14], f->in[15], f->in[18], f->in[19]);
 
 	SENDS(f, "04 11 00 00 00 00", list, SENSE_GOOD);
 	WAITS(f);
@@ -308,7 +317,8 @@ static co_fn void growisofs_bd_r(struct fx *f)
 	g_free(list);
 	WORD32(f, CAPACITY, 0, 0);
 	fx_command(f, "51 02 00 00 00 00 00 00 10 00", 0, 64);
-	CHECK(f, f->sense == SENSE_GOOD && get_be16(f->in) == 14 && f->in[2] == 0x40 && get_be32(f->in + 4) > 0);
+	CHECK(f, f->sense == SENSE_GOOD && get_be16(f->in) == 14 && f->in[2] == 0x40 &&
+			 get_be32(f->in + 4) > 0);
 	WRITES(f, 0, 320);
 	GOOD(f, SYNC_IMMED);
 	WAITS(f);
@@ -332,7 +342,8 @@ static co_fn void libburn_bd_r_format(struct fx *f)
 	WORD32(f, CAPACITY, 0, 0);
 	WORD32(f, FORMATS, 4, 0xb47400);
 	BYTE(f, FORMATS, 8, 2);
-	REPLY(f, "ad 01 00 00 00 00 00 0a 00 ff 00 00", "00 0e 00 00 00 00 00 00 00 06 00 00 00 06 00 00");
+	REPLY(f, "ad 01 00 00 00 00 00 0a 00 ff 00 00",
+	      "00 0e 00 00 00 00 00 00 00 06 00 00 00 06 00 00");
 	WRITES(f, 0, 32);
 	GOOD(f, CLOSE("02", "00"));
 	BYTE(f, DISC_INFO, 4, 2);
@@ -361,11 +372,17 @@ static void test_dash_incremental(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_wodim_tao), cmocka_unit_test(test_sao), cmocka_unit_test(test_growisofs_plus_r),
-		cmocka_unit_test(test_wodim_plus_r), cmocka_unit_test(test_reserved_plus_r),
-		cmocka_unit_test(test_xorriso_rw_overwrite), cmocka_unit_test(test_dash_incremental),
-		cmocka_unit_test(test_dash_at_once), cmocka_unit_test(test_cdrskin_bd_r),
-		cmocka_unit_test(test_growisofs_bd_r), cmocka_unit_test(test_libburn_bd_r_format),
+		cmocka_unit_test(test_wodim_tao),
+		cmocka_unit_test(test_sao),
+		cmocka_unit_test(test_growisofs_plus_r),
+		cmocka_unit_test(test_wodim_plus_r),
+		cmocka_unit_test(test_reserved_plus_r),
+		cmocka_unit_test(test_xorriso_rw_overwrite),
+		cmocka_unit_test(test_dash_incremental),
+		cmocka_unit_test(test_dash_at_once),
+		cmocka_unit_test(test_cdrskin_bd_r),
+		cmocka_unit_test(test_growisofs_bd_r),
+		cmocka_unit_test(test_libburn_bd_r_format),
 	};
 
 	return RUN_TESTS(tests);

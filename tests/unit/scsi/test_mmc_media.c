@@ -1,30 +1,42 @@
 /*
- * READ CD and its relatives sector by sector; replies cut at every allocation length (N20); commands executed again
- * after the daemon died; and that media commands do not crash on anything (N21, N28).
+ * READ CD and its relatives sector by sector; replies cut at every allocation length (N20);
+ * commands executed again after the daemon died; and that media commands do not crash on anything
+ * (N21, N28).
  */
 #include "mmc_fixture.h"
 
 #include "disc/sector.h"
 
-static co_fn void read_cd(struct fx *f)
+/* One data track of 320 blocks. */
+static co_fn void make_cd(struct fx *f)
 {
-	static const struct { unsigned main, bytes; } sizes[] = {
-		{ 0x00, 0 }, { 0x10, 2048 }, { 0x18, 2336 }, { 0x20, 4 }, { 0x40, 0 }, { 0x50, 2048 }, { 0x58, 2336 },
-		{ 0x60, 4 }, { 0x70, 2052 }, { 0x78, 2340 }, { 0x80, 12 }, { 0xa0, 16 }, { 0xe0, 16 }, { 0xf0, 2064 },
-		{ 0xf8, 2352 }, { 0x12, 2048 + 294 }, { 0x14, 2048 + 296 }, { 0xfa, 2352 + 294 },
-	};
-	uint8_t sector[SECTOR_RAW];
-
 	PAGE5(f, 0x41, 0x04, 8);
 	WRITES(f, 0, 320);
 	GOOD(f, SYNC);
 	GOOD(f, CLOSE("02", "00"));
+}
+
+static co_fn void read_cd(struct fx *f)
+{
+	static const struct {
+		unsigned main, bytes;
+	} sizes[] = {
+		{ 0x00, 0 },          { 0x10, 2048 },       { 0x18, 2336 }, { 0x20, 4 },
+		{ 0x40, 0 },          { 0x50, 2048 },       { 0x58, 2336 }, { 0x60, 4 },
+		{ 0x70, 2052 },       { 0x78, 2340 },       { 0x80, 12 },   { 0xa0, 16 },
+		{ 0xe0, 16 },         { 0xf0, 2064 },       { 0xf8, 2352 }, { 0x12, 2048 + 294 },
+		{ 0x14, 2048 + 296 }, { 0xfa, 2352 + 294 },
+	};
+	uint8_t sector[SECTOR_RAW];
+
+	make_cd(f);
 	for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
 		char *cdb = g_strdup_printf("be 00 00 00 00 05 00 00 02 %02x 00 00", sizes[i].main);
 
 		fx_command(f, cdb, 0, 8192);
 		if (f->sense != SENSE_GOOD || f->in_done != 2 * sizes[i].bytes)
-			fx_fail(f, __LINE__, "READ CD %02x: %06x, %zu bytes", sizes[i].main, f->sense, f->in_done);
+			fx_fail(f, __LINE__, "READ CD %02x: %06x, %zu bytes", sizes[i].main,
+				f->sense, f->in_done);
 		g_free(cdb);
 	}
 	GOOD(f, "be 00 00 00 00 05 00 00 01 f8 00 00");
@@ -52,8 +64,14 @@ static co_fn void read_cd(struct fx *f)
 	CHECK(f, f->in_done == 2048 && f->in[0] == 0 && f->in[2047] == 0);
 	GOOD(f, "28 00 00 00 01 40 00 00 02 00");
 	CHECK(f, f->in_done == 4096 && f->in[0] == 0 && f->in[4095] == 0);
+}
+
+static co_fn void sub_channel(struct fx *f)
+{
+	make_cd(f);
 	/* Sub-channel: Q of block 5, formatted and raw. */
-	REPLY(f, "be 00 00 00 00 05 00 00 01 00 02 00", "41 01 01 00 00 05 00 00 02 05 5b c0 00 00 00 00");
+	REPLY(f, "be 00 00 00 00 05 00 00 01 00 02 00",
+	      "41 01 01 00 00 05 00 00 02 05 5b c0 00 00 00 00");
 	GOOD(f, "be 00 ff ff ff fe 00 00 01 00 02 00");
 	CHECK(f, f->in[2] == 0 && f->in[5] == 1 && f->in[15] == 0x80);
 	GOOD(f, "be 00 00 00 00 05 00 00 01 00 01 00");
@@ -64,8 +82,10 @@ static co_fn void read_cd(struct fx *f)
 	REPLY(f, "44 02 00 00 00 05 00 00 08 00", "01 00 00 00 00 00 02 05");
 	FAILS(f, "44 00 00 01 00 00 00 00 08 00", SENSE_LBA_RANGE);
 	fx_command(f, "42 00 40 02 00 00 00 00 18 00", 0, 64);
-	CHECK(f, f->sense == SENSE_GOOD && f->in_done == 24 && f->in[3] == 0x14 && f->in[4] == 2 && f->in[8] == 0);
-	REPLY(f, "42 02 40 01 00 00 00 00 18 00", "00 15 00 0c 01 14 01 01 00 00 02 00 00 00 00 00");
+	CHECK(f, f->sense == SENSE_GOOD && f->in_done == 24 && f->in[3] == 0x14 && f->in[4] == 2 &&
+			 f->in[8] == 0);
+	REPLY(f, "42 02 40 01 00 00 00 00 18 00",
+	      "00 15 00 0c 01 14 01 01 00 00 02 00 00 00 00 00");
 	fx_command(f, "42 00 40 03 00 00 01 00 18 00", 0, 64);
 	CHECK(f, f->sense == SENSE_GOOD && f->in_done == 24 && f->in[6] == 1);
 	FAILS(f, "42 00 40 03 00 00 02 00 18 00", SENSE_BAD_CDB_FIELD);
@@ -78,7 +98,9 @@ static co_fn void catalogue_number(struct fx *f)
 	PAGE5(f, 0x42, 0x04, 0);
 	SENDS(f, "5d 00 00 00 00 00 00 00 30 00",
 	      "02 30 31 32 33 34 35 36 02 37 38 39 30 31 32 00"
-	      "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 00 00 06 00", SENSE_GOOD);
+	      "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 "
+	      "00 00 06 00",
+	      SENSE_GOOD);
 	WRITES(f, -150, 450);
 	GOOD(f, SYNC);
 	BYTE(f, DISC_INFO, 2, 0x0e);
@@ -89,18 +111,32 @@ static co_fn void catalogue_number(struct fx *f)
 /* ---- N20 ---- */
 
 /* A command, where its allocation length lies, and how many bytes that has. */
-static const struct { const char *cdb; unsigned at, bytes; } replies[] = {
-	{ "23 00 00 00 00 00 00 00 00 00", 7, 2 }, { "42 00 00 00 00 00 00 00 00 00", 7, 2 },
-	{ "42 00 40 01 00 00 00 00 00 00", 7, 2 }, { "42 00 40 02 00 00 00 00 00 00", 7, 2 },
-	{ "43 00 00 00 00 00 00 00 00 00", 7, 2 }, { "43 00 01 00 00 00 00 00 00 00", 7, 2 },
-	{ "43 00 02 00 00 00 00 00 00 00", 7, 2 }, { "43 00 03 00 00 00 00 00 00 00", 7, 2 },
-	{ "43 00 04 00 00 00 00 00 00 00", 7, 2 }, { "43 00 05 00 00 00 00 00 00 00", 7, 2 },
-	{ "44 00 00 00 00 00 00 00 00 00", 7, 2 }, { "51 00 00 00 00 00 00 00 00 00", 7, 2 },
-	{ "51 01 00 00 00 00 00 00 00 00", 7, 2 }, { "52 01 00 00 00 01 00 00 00 00", 7, 2 },
-	{ "5c 00 00 00 00 00 00 00 00 00", 7, 2 }, { "3c 03 00 00 00 00 00 00 00 00", 6, 3 },
-	{ "ad 00 00 00 00 00 00 00 00 00 00 00", 8, 2 }, { "ad 01 00 00 00 00 00 00 00 00 00 00", 8, 2 },
-	{ "ad 00 00 00 00 00 00 11 00 00 00 00", 8, 2 }, { "ad 00 00 00 00 00 00 c0 00 00 00 00", 8, 2 },
-	{ "ad 00 00 00 00 00 00 ff 00 00 00 00", 8, 2 }, { "ab 01 00 00 00 00 00 00 00 00 00 00", 6, 4 },
+static const struct {
+	const char *cdb;
+	unsigned at, bytes;
+} replies[] = {
+	{ "23 00 00 00 00 00 00 00 00 00", 7, 2 },
+	{ "42 00 00 00 00 00 00 00 00 00", 7, 2 },
+	{ "42 00 40 01 00 00 00 00 00 00", 7, 2 },
+	{ "42 00 40 02 00 00 00 00 00 00", 7, 2 },
+	{ "43 00 00 00 00 00 00 00 00 00", 7, 2 },
+	{ "43 00 01 00 00 00 00 00 00 00", 7, 2 },
+	{ "43 00 02 00 00 00 00 00 00 00", 7, 2 },
+	{ "43 00 03 00 00 00 00 00 00 00", 7, 2 },
+	{ "43 00 04 00 00 00 00 00 00 00", 7, 2 },
+	{ "43 00 05 00 00 00 00 00 00 00", 7, 2 },
+	{ "44 00 00 00 00 00 00 00 00 00", 7, 2 },
+	{ "51 00 00 00 00 00 00 00 00 00", 7, 2 },
+	{ "51 01 00 00 00 00 00 00 00 00", 7, 2 },
+	{ "52 01 00 00 00 01 00 00 00 00", 7, 2 },
+	{ "5c 00 00 00 00 00 00 00 00 00", 7, 2 },
+	{ "3c 03 00 00 00 00 00 00 00 00", 6, 3 },
+	{ "ad 00 00 00 00 00 00 00 00 00 00 00", 8, 2 },
+	{ "ad 01 00 00 00 00 00 00 00 00 00 00", 8, 2 },
+	{ "ad 00 00 00 00 00 00 11 00 00 00 00", 8, 2 },
+	{ "ad 00 00 00 00 00 00 c0 00 00 00 00", 8, 2 },
+	{ "ad 00 00 00 00 00 00 ff 00 00 00 00", 8, 2 },
+	{ "ab 01 00 00 00 00 00 00 00 00 00 00", 6, 4 },
 };
 
 static co_fn void set_and_run(struct fx *f, unsigned which, unsigned len, size_t room)
@@ -140,12 +176,14 @@ static co_fn void cut_replies(struct fx *f)
 		memcpy(full, f->in, len);
 		for (unsigned alloc = 0; alloc <= len + 1; alloc += alloc < 64 ? 1 : 97) {
 			set_and_run(f, i, alloc, 8192);
-			if (f->sense != SENSE_GOOD || f->in_done != MIN(alloc, len) || memcmp(f->in, full, f->in_done) ||
-			    f->in[f->in_done] != 0x5a)
-				fx_fail(f, __LINE__, "%s cut at %u: %zu bytes", replies[i].cdb, alloc, f->in_done);
+			if (f->sense != SENSE_GOOD || f->in_done != MIN(alloc, len) ||
+			    memcmp(f->in, full, f->in_done) || f->in[f->in_done] != 0x5a)
+				fx_fail(f, __LINE__, "%s cut at %u: %zu bytes", replies[i].cdb,
+					alloc, f->in_done);
 			set_and_run(f, i, 8192, alloc);	/* and by the initiator's room */
 			if (f->sense != SENSE_GOOD || f->in_done != MIN(alloc, len))
-				fx_fail(f, __LINE__, "%s with room for %u: %zu bytes", replies[i].cdb, alloc, f->in_done);
+				fx_fail(f, __LINE__, "%s with room for %u: %zu bytes",
+					replies[i].cdb, alloc, f->in_done);
 		}
 	}
 	g_free(full);
@@ -216,8 +254,8 @@ static co_fn void grow_again(struct fx *f)
 
 static co_fn void cue_again(struct fx *f)
 {
-	static const char *const sheet =
-		"41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 00 00 06 00";
+	static const char *const sheet = "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 "
+					 "10 00 00 02 00 41 aa 01 14 00 00 06 00";
 
 	PAGE5(f, 0x42, 0x04, 0);
 	SENDS(f, "5d 00 00 00 00 00 00 00 20 00", sheet, SENSE_GOOD);
@@ -260,7 +298,10 @@ static co_fn void timed_flush(struct fx *f)
 
 /* ---- anything ---- */
 
-/* Every opcode with pseudo-random fields: an answer, no crash; a disc that is written to stays consistent. */
+/*
+ * Every opcode with pseudo-random fields: an answer, no crash; a disc that is written to stays
+ * consistent.
+ */
 static co_fn void anything(struct fx *f)
 {
 	uint32_t x = 0x2545f491;
@@ -277,7 +318,8 @@ static co_fn void anything(struct fx *f)
 		}
 		if (i % 3)
 			cdb[0] = mmc_rows[cdb[0]].handler ? cdb[0] : 0x2a;
-		if (cdb[0] == 0x1b || cdb[0] == 0xa1 || cdb[0] == 0x04)	/* keep the disc in, and its contents */
+		/* Keep the disc in, and its contents. */
+		if (cdb[0] == 0x1b || cdb[0] == 0xa1 || cdb[0] == 0x04)
 			cdb[0] = 0x52;
 		if (cdb[0] == 0x28 || cdb[0] == 0x2a || cdb[0] == 0xbe)
 			cdb[2] = cdb[3] = 0;
@@ -295,6 +337,7 @@ static co_fn void anything(struct fx *f)
 #define TEST(name, type) \
 	static void test_##name(void **state) { (void)state; fx_run(type, 0, name); }
 TEST(read_cd, "cd-r")
+TEST(sub_channel, "cd-r")
 TEST(catalogue_number, "cd-r")
 TEST(again, "dvd+r")
 TEST(format_again, "bd-r")
@@ -322,9 +365,11 @@ static void test_anything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_read_cd), cmocka_unit_test(test_catalogue_number), cmocka_unit_test(test_cut_replies),
-		cmocka_unit_test(test_again), cmocka_unit_test(test_format_again), cmocka_unit_test(test_grow_again),
-		cmocka_unit_test(test_cue_again), cmocka_unit_test(test_timed_flush),
+		cmocka_unit_test(test_read_cd),      cmocka_unit_test(test_sub_channel),
+		cmocka_unit_test(test_catalogue_number),
+		cmocka_unit_test(test_cut_replies),  cmocka_unit_test(test_again),
+		cmocka_unit_test(test_format_again), cmocka_unit_test(test_grow_again),
+		cmocka_unit_test(test_cue_again),    cmocka_unit_test(test_timed_flush),
 		cmocka_unit_test(test_anything),
 	};
 

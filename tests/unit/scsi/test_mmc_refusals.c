@@ -1,5 +1,6 @@
 /*
- * What is refused, with which sense, and that nothing changes by it (mmc.md 8.6; sense of section 6.3).
+ * What is refused, with which sense, and that nothing changes by it (mmc.md 8.6; sense of section
+ * 6.3).
  */
 #include "mmc_fixture.h"
 
@@ -14,7 +15,8 @@ static co_fn void finish(struct fx *f)
 		PAGE5(f, 0x60, 0x25, 8);
 	WRITES(f, 0, 320);
 	GOOD(f, SYNC);
-	GOOD(f, profile == PROFILE_CD_R || profile == PROFILE_DVD_R ? CLOSE("02", "00") : CLOSE("06", "00"));
+	GOOD(f, profile == PROFILE_CD_R || profile == PROFILE_DVD_R ? CLOSE("02", "00")
+								    : CLOSE("06", "00"));
 	BYTE(f, DISC_INFO, 2, 0x0e);
 }
 
@@ -26,7 +28,8 @@ static co_fn void complete_disc(struct fx *f)
 
 	FAILS(f, "a1 00 00 00 00 00 00 00 00 00 00 00", SENSE_CANNOT_FORMAT);
 	if (drive_profile(f->drive) != PROFILE_BD_R_SRM)
-		SENDS(f, "04 11 00 00 00 00", "00 02 00 08 ff ff ff ff 98 00 00 00", SENSE_CANNOT_FORMAT);
+		SENDS(f, "04 11 00 00 00 00", "00 02 00 08 ff ff ff ff 98 00 00 00",
+		      SENSE_CANNOT_FORMAT);
 	finish(f);
 	WRITE_FAILS(f, 0, 16, refused);
 	WRITE_FAILS(f, 320, 16, refused);
@@ -83,8 +86,8 @@ static co_fn void appendable_cd(struct fx *f)
 /* N17 */
 static co_fn void cue_sheets(struct fx *f)
 {
-	static const char *const sheet =
-		"41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 00 00 0a 00";
+	static const char *const sheet = "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 "
+					 "10 00 00 02 00 41 aa 01 14 00 00 0a 00";
 
 	PAGE5(f, 0x41, 0x04, 8);
 	SENDS(f, "5d 00 00 00 00 00 00 00 20 00", sheet, SENSE_SEQUENCE);
@@ -97,13 +100,16 @@ static co_fn void cue_sheets(struct fx *f)
 	/* No lead-out; lead-out beyond the disc; times that run back; no lead-in. */
 	SENDS(f, "5d 00 00 00 00 00 00 00 18 00", sheet, SENSE_BAD_PARAMETER);
 	SENDS(f, "5d 00 00 00 00 00 00 00 20 00",
-	      "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 00 50 0a 00",
+	      "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 "
+	      "00 50 0a 00",
 	      SENSE_BAD_PARAMETER);
 	SENDS(f, "5d 00 00 00 00 00 00 00 20 00",
-	      "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 0b 00 41 aa 01 14 00 00 0a 00",
+	      "41 00 00 14 00 00 00 00 41 01 00 10 00 00 00 00 41 01 01 10 00 00 0b 00 41 aa 01 14 "
+	      "00 00 0a 00",
 	      SENSE_BAD_PARAMETER);
 	SENDS(f, "5d 00 00 00 00 00 00 00 18 00",
-	      "41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 00 00 0a 00", SENSE_BAD_PARAMETER);
+	      "41 01 00 10 00 00 00 00 41 01 01 10 00 00 02 00 41 aa 01 14 00 00 0a 00",
+	      SENSE_BAD_PARAMETER);
 	BYTE(f, DISC_INFO, 2, 0x00);
 	SENDS(f, "5d 00 00 00 00 00 00 00 20 00", sheet, SENSE_GOOD);
 	WRITE_FAILS(f, 0, 16, SENSE_BAD_WRITE_ADDRESS);
@@ -206,7 +212,8 @@ static co_fn void nothing_to_close(struct fx *f)
 static co_fn void formats(struct fx *f)
 {
 	FAILS(f, "a1 00 00 00 00 00 00 00 00 00 01 00", SENSE_BAD_CDB_FIELD);
-	FAILS(f, "a1 08 0e 00 01 00 00 00 00 ec 00 00", SENSE_BAD_CDB_FIELD);	/* ATA PASS-THROUGH(12) */
+	/* ATA PASS-THROUGH(12): */
+	FAILS(f, "a1 08 0e 00 01 00 00 00 00 ec 00 00", SENSE_BAD_CDB_FIELD);
 	FAILS(f, "a1 02 00 00 00 00 00 00 00 00 00 00", SENSE_BAD_CDB_FIELD);
 	FAILS(f, "a1 06 00 00 00 00 00 00 00 00 00 00", SENSE_BAD_CDB_FIELD);
 	SENDS(f, "04 01 00 00 00 00", "00 02 00 08 00 00 00 00 54 00 00 10", SENSE_BAD_CDB_FIELD);
@@ -228,12 +235,14 @@ static co_fn void formats(struct fx *f)
 /* N11: page 1Dh SWPP. */
 static co_fn void software_protection(struct fx *f)
 {
-	SENDS(f, "55 10 00 00 00 00 00 00 12 00", "00 00 00 00 00 00 00 00 1d 08 00 00 01 00 00 00 00 00", SENSE_GOOD);
+	SENDS(f, "55 10 00 00 00 00 00 00 12 00",
+	      "00 00 00 00 00 00 00 00 1d 08 00 00 01 00 00 00 00 00", SENSE_GOOD);
 	WRITE_FAILS(f, 0, 16, SENSE_SOFTWARE_PROTECTED);
 	FAILS(f, CLOSE("02", "00"), SENSE_SOFTWARE_PROTECTED);
 	FAILS(f, "53 00 00 00 00 00 00 00 10 00", SENSE_SOFTWARE_PROTECTED);
 	REPLY(f, "ad 00 00 00 00 00 00 c0 00 ff 00 00", "00 06 00 00 01 00 00 00");
-	SENDS(f, "55 10 00 00 00 00 00 00 12 00", "00 00 00 00 00 00 00 00 1d 08 00 00 00 00 00 00 00 00", SENSE_GOOD);
+	SENDS(f, "55 10 00 00 00 00 00 00 12 00",
+	      "00 00 00 00 00 00 00 00 1d 08 00 00 00 00 00 00 00 00", SENSE_GOOD);
 	WRITES(f, 0, 16);
 }
 
@@ -259,7 +268,8 @@ static co_fn void verified_writes(struct fx *f)
 	CHECK(f, f->sense == SENSE_GOOD && f->out_done == 100 * 2048);
 	fx_command(f, "28 00 00 00 00 00 00 00 64 00", 0, 100 * 2048);
 	CHECK(f, f->sense == SENSE_GOOD && memcmp(f->in, f->out, 100 * 2048) == 0);
-	CHECK(f, fx_command(f, "2e 00 00 00 00 00 00 00 01 00", 2048, 0) == SENSE_BAD_WRITE_ADDRESS);
+	CHECK(f,
+	      fx_command(f, "2e 00 00 00 00 00 00 00 01 00", 2048, 0) == SENSE_BAD_WRITE_ADDRESS);
 	CHECK(f, fx_command(f, "2e 00 ff ff ff ff 00 00 02 00", 4096, 0) == SENSE_LBA_RANGE);
 	GOOD(f, "2e 00 00 00 00 00 00 00 00 00");
 }
@@ -297,10 +307,11 @@ static void test_nothing_to_close(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_complete_disc), cmocka_unit_test(test_appendable_cd), cmocka_unit_test(test_cue_sheets),
-		cmocka_unit_test(test_addresses), cmocka_unit_test(test_lengths), cmocka_unit_test(test_nothing_to_close),
-		cmocka_unit_test(test_formats), cmocka_unit_test(test_software_protection),
-		cmocka_unit_test(test_full_medium), cmocka_unit_test(test_verified_writes),
+		cmocka_unit_test(test_complete_disc), cmocka_unit_test(test_appendable_cd),
+		cmocka_unit_test(test_cue_sheets),    cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_lengths),       cmocka_unit_test(test_nothing_to_close),
+		cmocka_unit_test(test_formats),       cmocka_unit_test(test_software_protection),
+		cmocka_unit_test(test_full_medium),   cmocka_unit_test(test_verified_writes),
 	};
 
 	return RUN_TESTS(tests);

@@ -1,6 +1,6 @@
 /*
- * Plain images as pressed discs, files that cannot be written, a host whose disk is full, and initiators whose memory
- * comes in many pieces.
+ * Plain images as pressed discs, files that cannot be written, a host whose disk is full, and
+ * initiators whose memory comes in many pieces.
  */
 #include "mmc_fixture.h"
 
@@ -18,7 +18,8 @@ static co_fn void pressed(struct fx *f)
 	BYTE(f, DISC_INFO, 2, 0x0e);
 	WORD32(f, CAPACITY, 0, 319);
 	READS(f, 0, 320);
-	REPLY(f, "43 00 00 00 00 00 00 00 ff 00", "00 12 01 01 00 14 01 00 00 00 00 00 00 14 aa 00 00 00 01 40");
+	REPLY(f, "43 00 00 00 00 00 00 00 ff 00",
+	      "00 12 01 01 00 14 01 00 00 00 00 00 00 14 aa 00 00 00 01 40");
 	REPLY(f, "43 00 01 00 00 00 00 00 ff 00", "00 0a 01 01 00 14 01 00 00 00 00 00");
 	REPLY(f, FORMATS, "00 00 00 08 00 00 01 40 02 00 08 00");
 	WORD32(f, TRACK_INFO("01"), 24, 320);
@@ -29,7 +30,8 @@ static co_fn void pressed(struct fx *f)
 	FAILS(f, "43 00 03 00 00 00 00 00 ff 00", SENSE_BAD_CDB_FIELD);
 	WRITE_FAILS(f, 0, 16, SENSE_CANNOT_WRITE_FORMAT);
 	WRITE_FAILS(f, 320, 16, SENSE_CANNOT_WRITE_FORMAT);
-	CHECK(f, fx_command(f, "2e 00 00 00 00 00 00 00 01 00", 2048, 0) == SENSE_CANNOT_WRITE_FORMAT);
+	CHECK(f,
+	      fx_command(f, "2e 00 00 00 00 00 00 00 01 00", 2048, 0) == SENSE_CANNOT_WRITE_FORMAT);
 	FAILS(f, "a1 00 00 00 00 00 00 00 00 00 00 00", SENSE_CANNOT_FORMAT);
 	SENDS(f, "04 11 00 00 00 00", "00 02 00 08 ff ff ff ff 98 00 00 00", SENSE_CANNOT_FORMAT);
 	FAILS(f, CLOSE("02", "00"), SENSE_CANNOT_WRITE_FORMAT);
@@ -46,9 +48,13 @@ static co_fn void pressed(struct fx *f)
 		GOOD(f, "be 00 00 00 00 05 00 00 01 f8 00 00");
 		CHECK(f, f->in_done == 2352);
 	} else {
-		fx_command(f, bd ? "ad 01 00 00 00 00 00 00 ff ff 00 00" : "ad 00 00 00 00 00 00 00 ff ff 00 00", 0, 8192);
+		fx_command(f,
+			   bd ? "ad 01 00 00 00 00 00 00 ff ff 00 00"
+			      : "ad 00 00 00 00 00 00 00 ff ff 00 00",
+			   0, 8192);
 		CHECK(f, f->sense == SENSE_GOOD);
-		CHECK(f, bd ? memcmp(f->in + 12, "BDO", 3) == 0 : f->in[4] == 0x01 && get_be32(f->in + 12) == 0x30000 + 319);
+		CHECK(f, bd ? memcmp(f->in + 12, "BDO", 3) == 0
+			    : f->in[4] == 0x01 && get_be32(f->in + 12) == 0x30000 + 319);
 	}
 	RELOAD(f, false);
 	READS(f, 300, 20);
@@ -105,7 +111,8 @@ static co_fn enum sense pieces_command(struct fx *f, const char *cdb, bool out, 
 	f->in_done = c.in_done;
 	f->out_done = c.out_done;
 	g_free(v);
-	return c.status == SCSI_GOOD ? SENSE_GOOD : (enum sense)SENSE(c.sense[2] & 15, c.sense[12], c.sense[13]);
+	return c.status == SCSI_GOOD ? SENSE_GOOD
+				     : (enum sense)SENSE(c.sense[2] & 15, c.sense[12], c.sense[13]);
 }
 
 /* Half-block pieces, as many as the transfer takes, and more of them. */
@@ -114,17 +121,23 @@ static co_fn void many_pieces(struct fx *f)
 	for (unsigned i = 0; i < MANY * PIECE; i++)
 		f->out[i] = (uint8_t)(i / 3 + i / 251);
 	CHECK(f, pieces_command(f, "2a 00 00 00 00 00 00 00 10 00", true, 32) == SENSE_GOOD);
-	CHECK(f, pieces_command(f, "2a 00 00 00 00 10 00 00 10 00", true, 40) == SENSE_GOOD && f->out_done == 32 * PIECE);
-	CHECK(f, pieces_command(f, "2a 00 00 00 00 20 00 00 20 00", true, MANY) == SENSE_GOOD && f->out_done == 64 * PIECE);
-	CHECK(f, pieces_command(f, "2a 00 00 00 00 40 00 00 20 00", true, 63) == SENSE_BAD_CDB_FIELD);
+	CHECK(f, pieces_command(f, "2a 00 00 00 00 10 00 00 10 00", true, 40) == SENSE_GOOD &&
+			 f->out_done == 32 * PIECE);
+	CHECK(f, pieces_command(f, "2a 00 00 00 00 20 00 00 20 00", true, MANY) == SENSE_GOOD &&
+			 f->out_done == 64 * PIECE);
+	CHECK(f,
+	      pieces_command(f, "2a 00 00 00 00 40 00 00 20 00", true, 63) == SENSE_BAD_CDB_FIELD);
 	memset(f->in, 0, sizeof(f->in));
-	CHECK(f, pieces_command(f, "28 00 00 00 00 00 00 00 10 00", false, 33) == SENSE_GOOD && f->in_done == 32 * PIECE);
+	CHECK(f, pieces_command(f, "28 00 00 00 00 00 00 00 10 00", false, 33) == SENSE_GOOD &&
+			 f->in_done == 32 * PIECE);
 	CHECK(f, memcmp(f->in, f->out, 32 * PIECE) == 0 && f->in[32 * PIECE] == 0);
 	memset(f->in, 0, sizeof(f->in));
-	CHECK(f, pieces_command(f, "28 00 00 00 00 20 00 00 20 00", false, MANY) == SENSE_GOOD && f->in_done == 64 * PIECE);
+	CHECK(f, pieces_command(f, "28 00 00 00 00 20 00 00 20 00", false, MANY) == SENSE_GOOD &&
+			 f->in_done == 64 * PIECE);
 	CHECK(f, memcmp(f->in, f->out, 64 * PIECE) == 0 && f->in[64 * PIECE] == 0);
 	memset(f->in, 0, sizeof(f->in));
-	CHECK(f, pieces_command(f, "28 00 00 00 00 20 00 00 20 00", false, 63) == SENSE_GOOD && f->in_done == 63 * PIECE);
+	CHECK(f, pieces_command(f, "28 00 00 00 00 20 00 00 20 00", false, 63) == SENSE_GOOD &&
+			 f->in_done == 63 * PIECE);
 	CHECK(f, memcmp(f->in, f->out, 63 * PIECE) == 0);
 }
 
@@ -145,7 +158,9 @@ TEST(many_pieces, "dvd+r")
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pressed), cmocka_unit_test(test_read_only_file), cmocka_unit_test(test_full_host),
+		cmocka_unit_test(test_pressed),
+		cmocka_unit_test(test_read_only_file),
+		cmocka_unit_test(test_full_host),
 		cmocka_unit_test(test_many_pieces),
 	};
 
