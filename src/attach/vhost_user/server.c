@@ -15,13 +15,21 @@
 
 enum { DEFAULT_QUEUES = 8, RETRY_NS = 1000000000 };
 
+/* The front end has hung up, which its connection may not have come to notice yet. */
+static bool has_gone(const struct vu_conn *c)
+{
+	struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
+
+	return c->closing || (poll(&p, 1, 0) > 0 && p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 static int free_slot(const struct vhost_user *v, bool *draining)
 {
 	*draining = false;
 	for (unsigned i = 0; i < v->max_clients; i++) {
 		if (!v->conns[i])
 			return (int)i;
-		*draining |= v->conns[i]->closing;
+		*draining |= has_gone(v->conns[i]);
 	}
 	return -1;
 }
