@@ -62,14 +62,17 @@ enum sense mmc_write_buffer(struct scsi_cmd *c)
 	return SENSE_GOOD;
 }
 
+/* Every disc file has a serial number; a plain image has none, and the length says so. */
 enum sense mmc_read_media_serial(struct scsi_cmd *c)
 {
 	const struct disc_state *s = disc_get_state(cmd_disc(c));
+	static const uint8_t none[sizeof(s->serial)];
+	size_t len = memcmp(s->serial, none, sizeof(none)) ? sizeof(s->serial) : 0;
 	uint8_t buf[SERIAL_HEADER + sizeof(s->serial)] = { 0 };
 
 	if (fld_get(c->cdb, SERIAL_ACTION) != SERIAL_READ)
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(SERIAL_ACTION), 8);
-	fld_put(buf, SERIAL_LEN, sizeof(s->serial));
-	memcpy(buf + SERIAL_HEADER, s->serial, sizeof(s->serial));
-	return scsi_reply(c, buf, sizeof(buf));
+	fld_put(buf, SERIAL_LEN, (uint32_t)len);
+	memcpy(buf + SERIAL_HEADER, s->serial, len);
+	return scsi_reply(c, buf, SERIAL_HEADER + len);
 }

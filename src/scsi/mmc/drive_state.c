@@ -130,7 +130,7 @@ struct drive_state *drive_state_map(const char *path, int *fd, bool *resumed, GE
 		*fd = -1;
 		return NULL;
 	}
-	*resumed = had_magic && is_ours(s, boot_id);
+	*resumed = had_magic && len == sizeof(*s) && is_ours(s, boot_id);
 	if (had_magic && !*resumed)
 		log_line(LOG_INFO, "drive", "%s is of another boot or version: starting afresh", path);
 	if (*resumed)

@@ -49,12 +49,14 @@ void mmc_progress(struct drive *d, uint64_t done, uint64_t total)
 static void report(struct drive *d, enum sense s)
 {
 	enum { MEDIUM_ERROR = 3, HARDWARE_ERROR = 4 };
+	bool ours = sense_key(s) == MEDIUM_ERROR || sense_key(s) == HARDWARE_ERROR;
 	const char *name = sense_name(s);
 
 	if (s == SENSE_GOOD)
 		return;
-	log_line(LOG_WARN, d->lu.name, "%s failed: %s", long_op_name(d), name ? name : "error");
-	if (d->op.resumed && sense_key(s) != MEDIUM_ERROR && sense_key(s) != HARDWARE_ERROR)
+	log_limited(&d->limit, ours ? LOG_ERROR : LOG_DEBUG, d->lu.name, "%s failed: %s", long_op_name(d),
+		    name ? name : "error");
+	if (d->op.resumed && !ours)
 		return;
 	if (d->op.nexus)
 		scsi_nexus_defer(d->op.nexus, s);
