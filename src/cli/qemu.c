@@ -103,7 +103,7 @@ static char *memory_size_text(uint64_t bytes)
 static void add_memory(struct qemu_line *line, const struct qemu_memory *m, const char *program)
 {
 	g_autofree char *size = memory_size_text(m->bytes ? m->bytes : qemu_default_memory(program));
-	char *why = m->size_text ? g_strdup_printf("the %s of guest memory, so that the drives can reach it", m->size_text) :
+	char *why = m->size_text ? g_strdup_printf("the memory that -m %s asks for, so that the drives can reach it", m->size_text) :
 				   g_strdup("guest memory of the default size, so that the drives can reach it");
 
 	add(line, "-object", g_strdup_printf("memory-backend-memfd,id=outboard-mem,size=%s,share=on", size), why);
