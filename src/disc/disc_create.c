@@ -79,7 +79,7 @@ static void put_text(char *to, size_t room, const char *text)
 	memcpy(to, text, MIN(strlen(text), room));
 }
 
-static struct disc_state *blank_state(const struct disc_type *type, uint32_t blocks)
+struct disc_state *disc_blank_state(const struct disc_type *type, uint32_t blocks)
 {
 	struct disc_state *s = disc_state_new();
 	struct disc_session first = { .number = 1, .state = SESSION_EMPTY };
@@ -114,7 +114,7 @@ co_fn bool disc_create(const char *path, const struct disc_type *type, uint32_t 
 
 	if (!check_type(type, &blocks, error))
 		return err_prefix(error, "%s", path);
-	state = blank_state(type, blocks);
+	state = disc_blank_state(type, blocks);
 	ok = disc_store_create(path, state, STORE_RDWR | (preallocate ? STORE_PREALLOCATE : 0u), error);
 	disc_state_free(state);
 	return ok;

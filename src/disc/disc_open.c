@@ -101,14 +101,11 @@ static co_fn bool open_store(struct disc *d, const char *path, unsigned flags, G
 	if (rdwr && block_is_writable(node))
 		store_flags |= STORE_RDWR;
 	d->store = disc_store_open(node, store_flags, &d->state, error);
-	if (!d->store)
-		return false;
-	d->writable = disc_store_is_writable(d->store);
-	return true;
+	return d->store != NULL;
 }
 
 /* What the file brought must make sense before anything goes by it. */
-static bool accept_state(struct disc *d, GError **error)
+static co_fn bool accept_state(struct disc *d, GError **error)
 {
 	if (!disc_check_state(d->state, error))
 		return err_prefix(error, "%s", d->name);
@@ -126,11 +123,26 @@ static bool accept_state(struct disc *d, GError **error)
 	return true;
 }
 
+/* The last steps of opening; d is gone when they fail. */
+static co_fn struct disc *finish_open(struct disc *d, GError **error)
+{
+	if (!accept_state(d, error)) {
+		disc_close(d, true);
+		return NULL;
+	}
+	d->writable = d->store && disc_store_is_writable(d->store);
+	/* Writing goes by what programs expect of a drive until mode page 05h says otherwise. */
+	d->params = (struct disc_write_params){ .write_type = WRITE_INCREMENTAL, .track_mode = 4, .block_type = 8 };
+	if (d->writable && disc_finish_punches(d) != DISC_OK)
+		log_line(LOG_WARN, "disc", "%s: data of before the last blanking could not be removed, it reads as zeros: %s",
+			 d->name, g_strerror(d->error.errnum));
+	return d;
+}
+
 co_fn struct disc *disc_open(const char *path, unsigned flags, uint16_t rom_profile, GError **error)
 {
 	struct disc *d;
 	int kind = probe(path, error);
-	bool ok;
 
 	if (kind < 0)
 		return NULL;
@@ -141,17 +153,20 @@ co_fn struct disc *disc_open(const char *path, unsigned flags, uint16_t rom_prof
 	}
 	d = g_new0(struct disc, 1);
 	d->name = g_strdup(path);
-	ok = kind ? open_store(d, path, flags, error) : open_image(d, path, flags, rom_profile, error);
-	if (!ok || !accept_state(d, error)) {
-		disc_close(d, true);
-		return NULL;
-	}
-	/* Writing goes by what programs expect of a drive until mode page 05h says otherwise. */
-	d->params = (struct disc_write_params){ .write_type = WRITE_INCREMENTAL, .track_mode = 4, .block_type = 8 };
-	if (d->writable && disc_finish_punches(d) != DISC_OK)
-		log_line(LOG_WARN, "disc", "%s: data of before the last blanking could not be removed, it reads as zeros: %s",
-			 d->name, g_strerror(d->error.errnum));
-	return d;
+	if (kind ? open_store(d, path, flags, error) : open_image(d, path, flags, rom_profile, error))
+		return finish_open(d, error);
+	disc_close(d, true);
+	return NULL;
+}
+
+co_fn struct disc *disc_open_with_store(struct disc_store *store, struct disc_state *state, GError **error)
+{
+	struct disc *d = g_new0(struct disc, 1);
+
+	d->name = g_strdup(block_name(disc_store_node(store)));
+	d->store = store;
+	d->state = state;
+	return finish_open(d, error);
 }
 
 /* A finished write-once disc is protected against other programs too, as far as permissions go. */

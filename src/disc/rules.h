@@ -82,6 +82,11 @@ extern const struct disc_rules disc_rules_rom, disc_rules_cd_r, disc_rules_dvd_r
 	disc_rules_dvd_rw_ro, disc_rules_plus_r, disc_rules_plus_r_dl, disc_rules_bd_r;
 const struct disc_rules *disc_rules_find(uint16_t profile);	/* NULL: not yet */
 
+/* disc_open.c: for tests, on a store that is open; store and state are taken, also on failure. */
+co_fn struct disc *disc_open_with_store(struct disc_store *store, struct disc_state *state, GError **error);
+/* disc_create.c: what a blank disc of a type starts with. */
+struct disc_state *disc_blank_state(const struct disc_type *type, uint32_t blocks);
+
 /* disc_check.c: whether rows from a file make sense together, so that nothing below needs to look again. */
 bool disc_check_state(const struct disc_state *s, GError **error);
 /* Brings what follows from the next writable address of an open track (size, last recorded, blank) up to it. */
