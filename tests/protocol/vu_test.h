@@ -15,6 +15,7 @@
 #include "vu_server.h"
 
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Every kind of ring that a guest may choose. */
