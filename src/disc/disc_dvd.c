@@ -144,6 +144,18 @@ co_fn enum disc_status dvd_rw_blank(struct disc *d, unsigned type)
 	return status;
 }
 
+/* An announced disc at once is still the blank disc that it was. */
+static enum disc_status dvd_track_info(const struct disc *d, unsigned number, struct disc_track_info *out)
+{
+	enum disc_status status = seq_track_info(d, number, out);
+
+	if (status == DISC_OK && dao_announced(d)) {
+		out->reserved = false;
+		out->free_blocks = out->size = (uint32_t)seq_limit(d);
+	}
+	return status;
+}
+
 static unsigned dvd_rw_capacities(const struct disc *d, struct disc_capacity *out, unsigned max)
 {
 	return rw_ro_formats(d, out, seq_capacities(d, out, max), max);
@@ -155,7 +167,7 @@ static unsigned dvd_rw_capacities(const struct disc *d, struct disc_capacity *ou
 	.max_open = 3, .max_session_tracks = 2302, .max_tracks = 2302, \
 	.first_session_gap = FIRST_BORDER, .session_gap = LATER_BORDER, .can_test = true, \
 	.write = dvd_write, .sync = dvd_sync, .reserve_track = dvd_reserve, .close_track = dvd_close_track, \
-	.close_session = dvd_close_session, .check_write = check_write, .begin_track = begin_track
+	.close_session = dvd_close_session, .check_write = check_write, .begin_track = begin_track, .track_info = dvd_track_info
 /* clang-format on */
 
 const struct disc_rules disc_rules_dvd_r = {

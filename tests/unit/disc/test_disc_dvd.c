@@ -74,12 +74,14 @@ static co_fn void at_once(void *arg)
 	assert_int_equal(disc_reserve_track(d, 0), DISC_BAD_PARAMETER);
 	assert_int_equal(disc_reserve_track(d, 65537), DISC_RANGE);
 	assert_int_equal(disc_reserve_track(d, 100), DISC_OK);
-	assert_disc(d, BLANK_DVD_R "track 1/1 mode 41 RB-- start 0 nwa 0 free 112 size 112\n");
+	assert_disc(d, BLANK_DVD_R "track 1/1 mode 41 -B-- start 0 nwa 0 free 65536 size 65536\n");
 	assert_int_equal(disc_reserve_track(d, 1000), DISC_OK);	/* thought better */
 	assert_int_equal(disc_sync(d), DISC_OK);
-	assert_disc(d, BLANK_DVD_R "track 1/1 mode 41 RB-- start 0 nwa 0 free 1008 size 1008\n");
+	assert_disc(d, BLANK_DVD_R "track 1/1 mode 41 -B-- start 0 nwa 0 free 65536 size 65536\n");
 	d = reopen(d, true);
 	set_mode(d, DAO, NEXT);
+	assert_int_equal(state_track(disc_get_state(d), 1)->size, 1008);
+	assert_int_equal(put(d, 0, 1009, 1), DISC_END_OF_TRACK);
 	assert_int_equal(put(d, 16, 16, 1), DISC_NOT_NWA);
 	assert_int_equal(put(d, 0, 500, 1), DISC_OK);
 	assert_disc(d, "11 appendable incomplete, sessions 1, tracks 1-1, end 0\n"

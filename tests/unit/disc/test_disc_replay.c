@@ -95,6 +95,10 @@ static co_fn void half_a_write(void *arg)
 	assert_int_equal(disc_close_track(d, 1), DISC_OK);
 	assert_pattern(d, 64, 1, 4);
 	assert_zeros(d, 65, 15);
+	/* Also for those who take the file for an image. */
+	assert_int_equal(disc_store_read(disc_get_store(d), PLANE_USER, 64, 16, &iov), 0);
+	for (unsigned i = BLOCK; i < 16 * BLOCK; i++)
+		assert_int_equal(buf[i], 0);
 	g_free(buf);
 	end_disc(d);
 }
