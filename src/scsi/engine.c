@@ -1,8 +1,9 @@
 /*
  * The way of a command through a logical unit: one order of checks for all (mmc.md 1.3), one tail.
  *
- * Checks that can change while a command waits for others (unit attention, medium, long operation) are made before the
- * wait, so that a refusal is not delayed, and again after it: a wait is a hole in time. Bulk data is never copied here.
+ * Checks that can change while a command waits for others (unit attention, medium, long operation)
+ * are made before the wait, so that a refusal is not delayed, and again after it: a wait is a hole
+ * in time. Bulk data is never copied here.
  */
 #include "scsi/table.h"
 
@@ -86,9 +87,9 @@ static void trace(const struct scsi_cmd *c, enum sense s)
 	for (i = 0; i < c->row->cdb_len && i < 12; i++)
 		snprintf(cdb + 3 * i, 4, " %02x", c->cdb[i]);
 	cdb[3 * i] = '\0';
-	log_line(LOG_DEBUG, c->lu->name, "%s: %s:%s -> %02x %x/%02x/%02x in %zu out %zu", c->nexus->name,
-		 c->row->name ? c->row->name : "?", cdb, c->status, sense_key(s), sense_asc(s), sense_ascq(s),
-		 c->in_done, c->out_done);
+	log_line(LOG_DEBUG, c->lu->name, "%s: %s:%s -> %02x %x/%02x/%02x in %zu out %zu",
+		 c->nexus->name, c->row->name ? c->row->name : "?", cdb, c->status, sense_key(s),
+		 sense_asc(s), sense_ascq(s), c->in_done, c->out_done);
 }
 
 /* The only place where a command becomes complete. */

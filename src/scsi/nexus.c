@@ -1,14 +1,16 @@
 /*
  * Logical units and their initiators: unit attentions, task management, events.
  *
- * Task management never ends a command itself: it marks the ones concerned, and waits until they came to their own
- * end. A marked command that still waits for its turn gives up when the turn comes.
+ * Task management never ends a command itself: it marks the ones concerned, and waits until they
+ * came to their own end. A marked command that still waits for its turn gives up when the turn
+ * comes.
  */
 #include "scsi/table.h"
 
 #include <assert.h>
 
-void scsi_lu_init(struct scsi_lu *lu, const struct scsi_lu_ops *ops, struct loop *loop, const char *name)
+void scsi_lu_init(struct scsi_lu *lu, const struct scsi_lu_ops *ops, struct loop *loop,
+		  const char *name)
 {
 	lu->ops = ops;
 	lu->loop = loop;
@@ -45,8 +47,8 @@ struct loop *scsi_lu_loop(const struct scsi_lu *lu)
 	return lu->loop;
 }
 
-struct scsi_nexus *scsi_nexus_new(struct scsi_lu *lu, const char *name, const struct scsi_nexus_ops *ops, void *opaque,
-				  bool resumed)
+struct scsi_nexus *scsi_nexus_new(struct scsi_lu *lu, const char *name,
+				  const struct scsi_nexus_ops *ops, void *opaque, bool resumed)
 {
 	struct scsi_nexus *nexus = g_new0(struct scsi_nexus, 1);
 
@@ -236,7 +238,8 @@ co_fn void scsi_lu_reset(struct scsi_nexus *nexus)
 
 	for (unsigned i = 0; i < lu->nexuses->len; i++)
 		mark_all(g_ptr_array_index(lu->nexuses, i));
-	/* A nexus may go while this waits on it, but only after it woke its waiters: look again from the start. */
+	/* A nexus may go while this waits on it, but only after it woke its waiters: look again
+	 * from the start. */
 	while ((busy = any_with_aborted(lu)))
 		co_queue_wait(&busy->idle);
 	co_rwlock_wrlock(&lu->order);

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 
+/* clang-format off */
 enum {	/* fixed format sense data */
 	SD_VALID	= BIT(0, 7),
 	SD_RESPONSE	= BITS(0, 6, 0),
@@ -21,6 +22,7 @@ enum {	/* fixed format sense data */
 	SD_DEFERRED	= 0x71,
 	SD_ADD_LEN_VALUE = SCSI_SENSE_LEN - 8,
 };
+/* clang-format on */
 
 void scsi_build_sense(uint8_t sense[SCSI_SENSE_LEN], enum sense code, const struct scsi_cmd *c)
 {

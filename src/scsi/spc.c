@@ -1,8 +1,9 @@
-/* The commands that every logical unit has, and what answers where there is no logical unit (SPC-4; mmc.md 1.1, 2.2). */
+/* What every logical unit has, and what answers where there is none (SPC-4; mmc.md 1.1, 2.2). */
 #include "scsi/table.h"
 
 #include "base/bytes.h"
 
+/* clang-format off */
 enum {
 	OP_REQUEST_SENSE = 0x03, OP_INQUIRY = 0x12, OP_REPORT_LUNS = 0xa0,
 	SENSE_ALLOC = U8(4), INQUIRY_ALLOC = BE16(3), LUNS_ALLOC = BE32(6),
@@ -12,6 +13,7 @@ enum {
 
 	INQUIRY_LEN = 36, INQUIRY_NO_DEVICE = 0x7f, INQUIRY_ADD_LEN = U8(4),
 };
+/* clang-format on */
 
 /* What happened last; else what is pending; else what the unit is doing. Never fails. */
 enum sense scsi_request_sense(struct scsi_cmd *c)
@@ -37,7 +39,7 @@ enum sense scsi_request_sense(struct scsi_cmd *c)
 
 enum sense scsi_report_luns(struct scsi_cmd *c)
 {
-	uint8_t buf[LUNS_HEAD_LEN + LUNS_ENTRY_LEN] = { 0 };	/* the entry: LUN 0 */
+	uint8_t buf[LUNS_HEAD_LEN + LUNS_ENTRY_LEN] = {0}; /* the entry: LUN 0 */
 	unsigned select = fld_get(c->cdb, LUNS_SELECT);
 
 	if (select > SELECT_ALL)
@@ -50,7 +52,7 @@ enum sense scsi_report_luns(struct scsi_cmd *c)
 
 void scsi_execute_bad_lun(struct scsi_cmd *c)
 {
-	uint8_t inquiry[INQUIRY_LEN] = { INQUIRY_NO_DEVICE };
+	uint8_t inquiry[INQUIRY_LEN] = {INQUIRY_NO_DEVICE};
 	uint8_t sense[SCSI_SENSE_LEN];
 	enum sense s = SENSE_BAD_LUN;
 

@@ -1,11 +1,13 @@
-/* What a row says about its CDB: the reserved bits that strict mode refuses, and the check of the table itself. */
+/* What a row says about its CDB: reserved bits for strict mode, and the check of the table. */
 #include "scsi/table.h"
 
+/* clang-format off */
 enum {
 	CDB_BYTES_MAX = 16,
 	OLD_LUN_BYTE = 1, OLD_LUN_BITS = 0xe0,	/* SCSI-2 initiators may fill them (mmc.md 1.1) */
 	CONTROL_VENDOR_BITS = 0xc0,
 };
+/* clang-format on */
 
 /* The bits of one field within one byte. */
 static uint8_t field_bits(int field, unsigned byte)
@@ -49,7 +51,7 @@ enum sense scsi_check_reserved(struct scsi_cmd *c)
 
 static const char *check_fields(const struct scsi_row *row)
 {
-	uint8_t seen[CDB_BYTES_MAX] = { 0 };
+	uint8_t seen[CDB_BYTES_MAX] = {0};
 	bool alloc_listed = row->alloc == 0;
 
 	for (unsigned i = 0; i < ROW_FIELDS_MAX && row->fields[i]; i++) {
@@ -71,7 +73,7 @@ static const char *check_fields(const struct scsi_row *row)
 
 static const char *check_row(const struct scsi_row *row, unsigned opcode)
 {
-	static const uint8_t lengths[8] = { 6, 10, 10, 0, 16, 12, 0, 0 };	/* by command group */
+	static const uint8_t lengths[8] = {6, 10, 10, 0, 16, 12, 0, 0}; /* by command group */
 
 	if (row->cdb_len != lengths[opcode >> 5])
 		return "the CDB length does not fit the opcode's group";

@@ -1,6 +1,7 @@
-/* Mode page 2Ah, Capabilities and Mechanical Status: computed from what the drive can do and what is in it. */
+/* Mode page 2Ah, Capabilities and Mechanical Status: computed from the drive and its disc. */
 #include "scsi/mmc/mmc.h"
 
+/* clang-format off */
 enum {
 	CAP_CODE	= U8(0),
 	CAP_LEN		= U8(1),
@@ -8,10 +9,13 @@ enum {
 	CAP_READ_METHOD2 = BIT(2, 2), CAP_READ_CD_RW = BIT(2, 1), CAP_READ_CD_R = BIT(2, 0),
 	CAP_WRITE_DVD_RAM = BIT(3, 5), CAP_WRITE_DVD_R = BIT(3, 4), CAP_TEST_WRITE = BIT(3, 2),
 	CAP_WRITE_CD_RW = BIT(3, 1), CAP_WRITE_CD_R = BIT(3, 0),
-	CAP_BUF		= BIT(4, 7), CAP_MULTISESSION = BIT(4, 6), CAP_FORM2 = BIT(4, 5), CAP_FORM1 = BIT(4, 4),
-	CAP_UPC		= BIT(5, 6), CAP_ISRC = BIT(5, 5), CAP_C2 = BIT(5, 4), CAP_CDDA_ACCURATE = BIT(5, 1),
+	CAP_BUF		= BIT(4, 7), CAP_MULTISESSION = BIT(4, 6), CAP_FORM2 = BIT(4, 5),
+	CAP_FORM1 = BIT(4, 4),
+	CAP_UPC		= BIT(5, 6), CAP_ISRC = BIT(5, 5), CAP_C2 = BIT(5, 4),
+	CAP_CDDA_ACCURATE = BIT(5, 1),
 	CAP_CDDA	= BIT(5, 0),
-	CAP_MECHANISM	= BITS(6, 7, 5), CAP_EJECT = BIT(6, 3), CAP_LOCKED = BIT(6, 1), CAP_LOCK = BIT(6, 0),
+	CAP_MECHANISM	= BITS(6, 7, 5), CAP_EJECT = BIT(6, 3), CAP_LOCKED = BIT(6, 1),
+	CAP_LOCK = BIT(6, 0),
 	CAP_MAX_READ	= BE16(8),
 	CAP_VOLUMES	= BE16(10),
 	CAP_BUFFER_KIB	= BE16(12),
@@ -27,20 +31,23 @@ enum {
 
 	PAGE_CODE = 0x2a, MECHANISM_TRAY = 1, VOLUMES = 256, BUFFER_KIB = 4096, SPEEDS_MAX = 20,
 };
+/* clang-format on */
 
 /* Which one-bit fields are set whenever the drive has to do with a profile. */
-static const struct { int field; uint16_t profile; } by_profile[] = {
-	{ CAP_READ_DVD_RAM, PROFILE_DVD_RAM },	{ CAP_WRITE_DVD_RAM, PROFILE_DVD_RAM },
-	{ CAP_READ_DVD_R, PROFILE_DVD_R },	{ CAP_WRITE_DVD_R, PROFILE_DVD_R },
-	{ CAP_READ_METHOD2, PROFILE_CD_RW },
-	{ CAP_READ_CD_RW, PROFILE_CD_RW },	{ CAP_WRITE_CD_RW, PROFILE_CD_RW },
-	{ CAP_READ_CD_R, PROFILE_CD_R },	{ CAP_WRITE_CD_R, PROFILE_CD_R },
-	{ CAP_READ_DVD_ROM, PROFILE_DVD_ROM },
+static const struct {
+	int field;
+	uint16_t profile;
+} by_profile[] = {
+	{CAP_READ_DVD_RAM, PROFILE_DVD_RAM}, {CAP_WRITE_DVD_RAM, PROFILE_DVD_RAM},
+	{CAP_READ_DVD_R, PROFILE_DVD_R},     {CAP_WRITE_DVD_R, PROFILE_DVD_R},
+	{CAP_READ_METHOD2, PROFILE_CD_RW},   {CAP_READ_CD_RW, PROFILE_CD_RW},
+	{CAP_WRITE_CD_RW, PROFILE_CD_RW},    {CAP_READ_CD_R, PROFILE_CD_R},
+	{CAP_WRITE_CD_R, PROFILE_CD_R},      {CAP_READ_DVD_ROM, PROFILE_DVD_ROM},
 };
 
 static const int always[] = {
-	CAP_TEST_WRITE, CAP_BUF, CAP_MULTISESSION, CAP_FORM2, CAP_FORM1, CAP_UPC, CAP_ISRC, CAP_C2, CAP_CDDA_ACCURATE,
-	CAP_CDDA, CAP_EJECT, CAP_LOCK,
+	CAP_TEST_WRITE, CAP_BUF, CAP_MULTISESSION,  CAP_FORM2, CAP_FORM1, CAP_UPC,
+	CAP_ISRC,       CAP_C2,  CAP_CDDA_ACCURATE, CAP_CDDA,  CAP_EJECT, CAP_LOCK,
 };
 
 unsigned mode_fill_capabilities(const struct drive *d, uint8_t *out)

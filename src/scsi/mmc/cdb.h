@@ -1,17 +1,21 @@
 /*
- * The fields of every CDB of the command table, by name; rows.c lists them, handlers read them with fld_get(c->cdb, F).
- * Prefixes are short forms of the command's name. Byte 1 bits 7:5 (the old LUN) and the CONTROL byte are no fields.
+ * The fields of every CDB of the command table, by name; rows.c lists them, handlers read them with
+ * fld_get(c->cdb, F). Prefixes are short forms of the command's name. Byte 1 bits 7:5 (the old LUN)
+ * and the CONTROL byte are no fields.
  */
 #pragma once
 
 #include "base/field.h"
+
+/* clang-format off */
 
 enum {	/* REQUEST SENSE 03h */
 	RSENSE_DESC = BIT(1, 0), RSENSE_ALLOC = U8(4),
 };
 
 enum {	/* FORMAT UNIT 04h */
-	FMT_FMTPINFO = BIT(1, 7), FMT_LONGLIST = BIT(1, 5), FMT_DATA = BIT(1, 4), FMT_CMPLST = BIT(1, 3),
+	FMT_FMTPINFO = BIT(1, 7), FMT_LONGLIST = BIT(1, 5), FMT_DATA = BIT(1, 4),
+	FMT_CMPLST = BIT(1, 3),
 	FMT_CODE = BITS(1, 2, 0), FMT_VENDOR = U8(2), FMT_INTERLEAVE = BE16(3),
 };
 
@@ -25,12 +29,14 @@ enum {	/* INQUIRY 12h */
 
 enum {	/* MODE SELECT 15h, 55h; MODE SENSE 1Ah, 5Ah */
 	MSEL_PF = BIT(1, 4), MSEL_SP = BIT(1, 0), MSEL6_LEN = U8(4), MSEL10_LEN = BE16(7),
-	MSENSE_LLBAA = BIT(1, 4), MSENSE_DBD = BIT(1, 3), MSENSE_PC = BITS(2, 7, 6), MSENSE_PAGE = BITS(2, 5, 0),
+	MSENSE_LLBAA = BIT(1, 4), MSENSE_DBD = BIT(1, 3), MSENSE_PC = BITS(2, 7, 6),
+	MSENSE_PAGE = BITS(2, 5, 0),
 	MSENSE_SUBPAGE = U8(3), MSENSE6_ALLOC = U8(4), MSENSE10_ALLOC = BE16(7),
 };
 
 enum {	/* START STOP UNIT 1Bh, PREVENT ALLOW MEDIUM REMOVAL 1Eh, LOAD/UNLOAD A6h */
-	SSU_IMMED = BIT(1, 0), SSU_LAYER = BITS(3, 3, 0), SSU_POWER = BITS(4, 7, 4), SSU_FL = BIT(4, 2),
+	SSU_IMMED = BIT(1, 0), SSU_LAYER = BITS(3, 3, 0), SSU_POWER = BITS(4, 7, 4), SSU_FL = BIT(4,
+	2),
 	SSU_LOEJ = BIT(4, 1), SSU_START = BIT(4, 0),
 	PAMR_PERSISTENT = BIT(4, 1), PAMR_PREVENT = BIT(4, 0),
 };
@@ -41,7 +47,8 @@ enum {	/* READ FORMAT CAPACITIES 23h, READ CAPACITY 25h */
 };
 
 enum {	/* READ, WRITE, VERIFY, SEEK: (10) 28h 2Ah 2Bh 2Eh 2Fh, (12) A8h AAh */
-	RW_DPO = BIT(1, 4), RW_FUA = BIT(1, 3), RW_BYTCHK = BIT(1, 1), RW_RELADR = BIT(1, 0), RW_LBA = BE32(2),
+	RW_DPO = BIT(1, 4), RW_FUA = BIT(1, 3), RW_BYTCHK = BIT(1, 1), RW_RELADR = BIT(1, 0),
+	RW_LBA = BE32(2),
 	RW10_BLOCKS = BE16(7), RW12_BLOCKS = BE32(6), RW12_STREAMING = BIT(10, 7),
 };
 
@@ -55,7 +62,8 @@ enum {	/* WRITE BUFFER 3Bh, READ BUFFER 3Ch, READ BUFFER CAPACITY 5Ch */
 };
 
 enum {	/* READ SUB-CHANNEL 42h */
-	RSC_MSF = BIT(1, 1), RSC_SUBQ = BIT(2, 6), RSC_FORMAT = U8(3), RSC_TRACK = U8(6), RSC_ALLOC = BE16(7),
+	RSC_MSF = BIT(1, 1), RSC_SUBQ = BIT(2, 6), RSC_FORMAT = U8(3), RSC_TRACK = U8(6),
+	RSC_ALLOC = BE16(7),
 };
 
 enum {	/* READ TOC/PMA/ATIP 43h; the old format field lies in the CONTROL byte */
@@ -68,9 +76,11 @@ enum {	/* READ HEADER 44h */
 };
 
 enum {	/* the audio play family: 45h, 47h, 48h, 4Bh, A5h, BAh */
-	PLAY_RELADR = BIT(1, 0), PLAY_LBA = BE32(2), PLAY10_BLOCKS = BE16(7), PLAY12_BLOCKS = BE32(6),
+	PLAY_RELADR = BIT(1, 0), PLAY_LBA = BE32(2), PLAY10_BLOCKS = BE16(7),
+	PLAY12_BLOCKS = BE32(6),
 	PLAY_MSF_START = BE24(3), PLAY_MSF_END = BE24(6),
-	PLAY_TRACK_START = U8(4), PLAY_INDEX_START = U8(5), PLAY_TRACK_END = U8(7), PLAY_INDEX_END = U8(8),
+	PLAY_TRACK_START = U8(4), PLAY_INDEX_START = U8(5), PLAY_TRACK_END = U8(7),
+	PLAY_INDEX_END = U8(8),
 	PAUSE_RESUME = BIT(8, 0),
 	SCAN_REVERSE = BIT(1, 4), SCAN_ADDRESS = BE32(2), SCAN_TYPE = BITS(9, 7, 6),
 };
@@ -89,7 +99,8 @@ enum {	/* READ DISC INFORMATION 51h, READ TRACK INFORMATION 52h */
 };
 
 enum {	/* RESERVE TRACK 53h, SEND OPC INFORMATION 54h, REPAIR TRACK 58h */
-	RSV_RMZ = BIT(1, 1), RSV_ARSV = BIT(1, 0), RSV_LBA_HIGH = BE24(2), RSV_BLOCKS = BE32(5), RSV_LBA = BE32(2),
+	RSV_RMZ = BIT(1, 1), RSV_ARSV = BIT(1, 0), RSV_LBA_HIGH = BE24(2), RSV_BLOCKS = BE32(5),
+	RSV_LBA = BE32(2),
 	OPC_DO = BIT(1, 0), OPC_EXCLUDE = BITS(2, 1, 0), OPC_LEN = BE16(7),
 	REPAIR_IMMED = BIT(1, 0), REPAIR_TRACK = BE16(4),
 };
@@ -105,7 +116,8 @@ enum {	/* REPORT LUNS A0h */
 };
 
 enum {	/* SEND KEY A3h, REPORT KEY A4h */
-	KEY_LBA = BE32(2), KEY_BLOCKS = U8(6), KEY_CLASS = U8(7), KEY_LEN = BE16(8), KEY_AGID = BITS(10, 7, 6),
+	KEY_LBA = BE32(2), KEY_BLOCKS = U8(6), KEY_CLASS = U8(7), KEY_LEN = BE16(8),
+	KEY_AGID = BITS(10, 7, 6),
 	KEY_FORMAT = BITS(10, 5, 0),
 };
 
@@ -122,15 +134,19 @@ enum {	/* GET PERFORMANCE ACh, SET STREAMING B6h, SET CD SPEED BBh */
 };
 
 enum {	/* READ DISC STRUCTURE ADh, SEND DISC STRUCTURE BFh */
-	STRUCT_MEDIA = BITS(1, 3, 0), STRUCT_ADDRESS = BE32(2), STRUCT_LAYER = U8(6), STRUCT_FORMAT = U8(7),
+	STRUCT_MEDIA = BITS(1, 3, 0), STRUCT_ADDRESS = BE32(2), STRUCT_LAYER = U8(6),
+	STRUCT_FORMAT = U8(7),
 	STRUCT_LEN = BE16(8), STRUCT_AGID = BITS(10, 7, 6),
 };
 
 enum {	/* READ CD BEh, READ CD MSF B9h */
 	RCD_SECTOR = BITS(1, 4, 2), RCD_DAP = BIT(1, 1), RCD_LBA = BE32(2), RCD_BLOCKS = BE24(6),
-	RCD_MSF_START = BE24(3), RCD_MSF_END = BE24(6), RCD_MAIN = BITS(9, 7, 1), RCD_SUB = BITS(10, 2, 0),
+	RCD_MSF_START = BE24(3), RCD_MSF_END = BE24(6), RCD_MAIN = BITS(9, 7, 1), RCD_SUB = BITS(10,
+	2, 0),
 };
 
 enum {	/* MECHANISM STATUS BDh */
 	MECH_ALLOC = BE16(8),
 };
+
+/* clang-format on */

@@ -1,7 +1,7 @@
 /*
- * GET CONFIGURATION (MMC-6 5.2, 6.5; mmc.md section 3). A feature is listed when the drive can do it with some medium,
- * and current when it can with the one that is in. 0020h is listed always and 0028h never: Linux decides from the list
- * alone whether a drive may be written to.
+ * GET CONFIGURATION (MMC-6 5.2, 6.5; mmc.md section 3). A feature is listed when the drive can do
+ * it with some medium, and current when it can with the one that is in. 0020h is listed always and
+ * 0028h never: Linux decides from the list alone whether a drive may be written to.
  */
 #include "scsi/mmc/mmc.h"
 
@@ -9,6 +9,7 @@
 
 enum { RT_ALL, RT_CURRENT, RT_ONE };
 
+/* clang-format off */
 enum {	/* reply header and descriptor header */
 	CONF_LEN	= BE32(0),
 	CONF_PROFILE	= BE16(6),
@@ -36,36 +37,54 @@ enum {	/* fields of descriptor data, counted from its first byte */
 
 	BLOCK_BYTES = 2048, BD_VERSIONS = 0x000e, LINK_SIZE_DVD = 0x10, LINK_SIZE_CD = 7,
 };
+/* clang-format on */
 
 /* Sets of profiles. */
-#define CD_ROM	(1u << 0)
-#define CD_R	(1u << 1)
-#define CD_RW	(1u << 2)
-#define DVD_ROM	(1u << 3)
-#define DVD_R	(1u << 4)
-#define DVD_RAM	(1u << 5)
-#define DVD_RO	(1u << 6)
-#define DVD_RWS	(1u << 7)
-#define DVD_RDL	(1u << 8)
-#define PLUS_RW	(1u << 9)
-#define PLUS_R	(1u << 10)
+#define CD_ROM    (1u << 0)
+#define CD_R      (1u << 1)
+#define CD_RW     (1u << 2)
+#define DVD_ROM   (1u << 3)
+#define DVD_R     (1u << 4)
+#define DVD_RAM   (1u << 5)
+#define DVD_RO    (1u << 6)
+#define DVD_RWS   (1u << 7)
+#define DVD_RDL   (1u << 8)
+#define PLUS_RW   (1u << 9)
+#define PLUS_R    (1u << 10)
 #define PLUS_RWDL (1u << 11)
-#define PLUS_RDL (1u << 12)
-#define BD_ROM	(1u << 13)
-#define BD_R	(1u << 14)
-#define BD_RE	(1u << 15)
-#define ALL_CD	(CD_ROM | CD_R | CD_RW)
-#define ALL_DVD	(DVD_ROM | DVD_R | DVD_RAM | DVD_RO | DVD_RWS | DVD_RDL | PLUS_RW | PLUS_R | PLUS_RWDL | PLUS_RDL)
-#define ALL_BD	(BD_ROM | BD_R | BD_RE)
+#define PLUS_RDL  (1u << 12)
+#define BD_ROM    (1u << 13)
+#define BD_R      (1u << 14)
+#define BD_RE     (1u << 15)
+#define ALL_CD    (CD_ROM | CD_R | CD_RW)
+#define ALL_DVD                                                                                  \
+	(DVD_ROM | DVD_R | DVD_RAM | DVD_RO | DVD_RWS | DVD_RDL | PLUS_RW | PLUS_R | PLUS_RWDL | \
+	 PLUS_RDL)
+#define ALL_BD   (BD_ROM | BD_R | BD_RE)
 #define ANY_DISC (ALL_CD | ALL_DVD | ALL_BD)
-#define ALWAYS	(ANY_DISC | 1u << 31)
+#define ALWAYS   (ANY_DISC | 1u << 31)
 
-static const struct { uint16_t number; uint32_t bit; } profile_bits[] = {
-	{ PROFILE_CD_ROM, CD_ROM }, { PROFILE_CD_R, CD_R }, { PROFILE_CD_RW, CD_RW }, { PROFILE_DVD_ROM, DVD_ROM },
-	{ PROFILE_DVD_R, DVD_R }, { PROFILE_DVD_RAM, DVD_RAM }, { PROFILE_DVD_RW_RO, DVD_RO },
-	{ PROFILE_DVD_RW_SEQ, DVD_RWS }, { PROFILE_DVD_R_DL, DVD_RDL }, { PROFILE_DVD_PLUS_RW, PLUS_RW },
-	{ PROFILE_DVD_PLUS_R, PLUS_R }, { PROFILE_DVD_PLUS_RW_DL, PLUS_RWDL }, { PROFILE_DVD_PLUS_R_DL, PLUS_RDL },
-	{ PROFILE_BD_ROM, BD_ROM }, { PROFILE_BD_R_SRM, BD_R }, { PROFILE_BD_RE, BD_RE }, { PROFILE_NONE, 1u << 31 },
+static const struct {
+	uint16_t number;
+	uint32_t bit;
+} profile_bits[] = {
+	{PROFILE_CD_ROM, CD_ROM},
+	{PROFILE_CD_R, CD_R},
+	{PROFILE_CD_RW, CD_RW},
+	{PROFILE_DVD_ROM, DVD_ROM},
+	{PROFILE_DVD_R, DVD_R},
+	{PROFILE_DVD_RAM, DVD_RAM},
+	{PROFILE_DVD_RW_RO, DVD_RO},
+	{PROFILE_DVD_RW_SEQ, DVD_RWS},
+	{PROFILE_DVD_R_DL, DVD_RDL},
+	{PROFILE_DVD_PLUS_RW, PLUS_RW},
+	{PROFILE_DVD_PLUS_R, PLUS_R},
+	{PROFILE_DVD_PLUS_RW_DL, PLUS_RWDL},
+	{PROFILE_DVD_PLUS_R_DL, PLUS_RDL},
+	{PROFILE_BD_ROM, BD_ROM},
+	{PROFILE_BD_R_SRM, BD_R},
+	{PROFILE_BD_RE, BD_RE},
+	{PROFILE_NONE, 1u << 31},
 };
 
 static uint32_t bit_of(uint16_t profile)
@@ -90,7 +109,8 @@ static bool can_any(uint32_t set)
 
 static bool takes_incremental(const struct disc *disc)
 {
-	static const struct disc_write_params incremental = { .write_type = 0, .track_mode = 5, .block_type = 8 };
+	static const struct disc_write_params incremental = {
+		.write_type = 0, .track_mode = 5, .block_type = 8};
 
 	return disc_is_writable(disc) && (disc_get_profile(disc)->family == DISC_BD ||
 					  disc_accepts_write_params(disc, &incremental));
@@ -106,7 +126,8 @@ static bool takes_format(const struct disc *disc)
 
 static bool has_spare(const struct disc *disc)
 {
-	return disc_get_profile(disc)->number == PROFILE_DVD_RAM || disc_get_state(disc)->spare_clusters > 0;
+	return disc_get_profile(disc)->number == PROFILE_DVD_RAM ||
+	       disc_get_state(disc)->spare_clusters > 0;
 }
 
 static bool has_pow(const struct disc *disc)
@@ -121,7 +142,8 @@ static unsigned fill_profiles(const struct drive *d, const struct disc *disc, ui
 	unsigned len = 0;
 
 	(void)disc;
-	for (const struct disc_profile *p = disc_profiles(); p->number && len < FEAT_DATA_MAX; p++) {
+	for (const struct disc_profile *p = disc_profiles(); p->number && len < FEAT_DATA_MAX;
+	     p++) {
 		if (!can_profile(p->number))
 			continue;
 		fld_put(data + len, PROF_NUMBER, p->number);
@@ -226,10 +248,10 @@ struct feature {
 	uint16_t code;
 	uint8_t version, len;
 	bool persistent;
-	uint32_t current;	/* with these profiles */
-	uint32_t needs;		/* listed if the drive can any of these; 0: always */
-	bool only_writable;	/* current only while the disc can still be written */
-	bool (*also)(const struct disc *disc);	/* a further condition */
+	uint32_t current;   /* with these profiles */
+	uint32_t needs;     /* listed if the drive can any of these; 0: always */
+	bool only_writable; /* current only while the disc can still be written */
+	bool (*also)(const struct disc *disc); /* a further condition */
 	unsigned (*fill)(const struct drive *d, const struct disc *disc, uint8_t *data);
 	uint8_t data[28];
 };
@@ -247,7 +269,8 @@ static const struct feature features[] = {
 	/* write protect: by mode page 1Dh */
 	{ 0x0004, 2, 4,  false, DVD_RAM | PLUS_RW | PLUS_R | BD_R | BD_RE, 0, .data = { 0x01 } },
 	/* random readable: 2048-byte blocks, page 01h present */
-	{ 0x0010, 0, 8,  false, ANY_DISC, 0, .fill = fill_random_readable, .data = { 0, 0, 8, 0, 0, 0, 1 } },
+	{ 0x0010, 0, 8,  false, ANY_DISC, 0, .fill = fill_random_readable, .data = { 0, 0, 8, 0, 0,
+	  0, 1 } },
 	/* multi-read */
 	{ 0x001d, 0, 0,  false, ALL_CD, 0 },
 	/* CD read: C2, CD-TEXT */
@@ -255,14 +278,18 @@ static const struct feature features[] = {
 	/* DVD read: MULTI110 */
 	{ 0x001f, 2, 4,  false, ALL_DVD, 0, .fill = fill_dvd_read, .data = { 0x01 } },
 	/* random writable */
-	{ 0x0020, 1, 12, false, DVD_RAM | PLUS_RW | PLUS_RWDL | BD_RE, 0, .fill = fill_random_writable,
+	{ 0x0020, 1, 12, false, DVD_RAM | PLUS_RW | PLUS_RWDL | BD_RE, 0,
+	  .fill = fill_random_writable,
 	  .data = { 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1 } },
 	/* incremental streaming writable: mode 1 blocks; TRIO, BUF */
-	{ 0x0021, 3, 8,  false, CD_R | CD_RW | DVD_R | DVD_RWS | DVD_RDL | BD_R, 0, true, takes_incremental,
+	{ 0x0021, 3, 8,  false, CD_R | CD_RW | DVD_R | DVD_RWS | DVD_RDL | BD_R, 0, true,
+	  takes_incremental,
 	  fill_incremental, { 0x01, 0x00, 0x05 } },
 	/* formattable */
-	{ 0x0023, 1, 8,  false, CD_RW | DVD_RAM | DVD_RO | DVD_RWS | PLUS_RW | PLUS_RWDL | BD_R | BD_RE,
-	  CD_RW | DVD_RAM | DVD_RWS | PLUS_RW | BD_R | BD_RE, false, takes_format, fill_formattable, { 0 } },
+	{ 0x0023, 1, 8,  false, CD_RW | DVD_RAM | DVD_RO | DVD_RWS | PLUS_RW | PLUS_RWDL | BD_R |
+	  BD_RE,
+	  CD_RW | DVD_RAM | DVD_RWS | PLUS_RW | BD_R | BD_RE, false, takes_format, fill_formattable,
+	  { 0 } },
 	/* hardware defect management */
 	{ 0x0024, 1, 4,  false, DVD_RAM | BD_R | BD_RE, DVD_RAM | BD_R | BD_RE, false, has_spare },
 	/* restricted overwrite */
@@ -274,11 +301,14 @@ static const struct feature features[] = {
 	/* rigid restricted overwrite: intermediate, blank */
 	{ 0x002c, 0, 4,  false, DVD_RO, DVD_RO, .data = { 0x03 } },
 	/* CD track at once: BUF, test write; mode 1 blocks */
-	{ 0x002d, 2, 4,  false, CD_R | CD_RW, CD_R | CD_RW, true, .fill = fill_cd_write, .data = { 0x44, 0, 0x01, 0x00 } },
+	{ 0x002d, 2, 4,  false, CD_R | CD_RW, CD_R | CD_RW, true, .fill = fill_cd_write,
+	  .data = { 0x44, 0, 0x01, 0x00 } },
 	/* CD mastering: BUF, SAO, test write; cue sheets up to 3072 bytes */
-	{ 0x002e, 0, 4,  false, CD_R | CD_RW, CD_R | CD_RW, true, .fill = fill_cd_write, .data = { 0x64, 0, 0x0c, 0x00 } },
+	{ 0x002e, 0, 4,  false, CD_R | CD_RW, CD_R | CD_RW, true, .fill = fill_cd_write,
+	  .data = { 0x64, 0, 0x0c, 0x00 } },
 	/* DVD-R/-RW write: BUF, test write, DVD-RW */
-	{ 0x002f, 2, 4,  false, DVD_R | DVD_RWS | DVD_RDL, DVD_R | DVD_RWS, true, .fill = fill_dvd_write, .data = { 0x46 } },
+	{ 0x002f, 2, 4,  false, DVD_R | DVD_RWS | DVD_RDL, DVD_R | DVD_RWS, true,
+	  .fill = fill_dvd_write, .data = { 0x46 } },
 	/* CD-RW media: sub-types 0 to 2 */
 	{ 0x0037, 0, 4,  false, CD_RW, CD_RW, .data = { 0, 0x07 } },
 	/* BD-R pseudo-overwrite */
@@ -307,10 +337,12 @@ static bool is_current(const struct feature *f, const struct disc *disc, uint16_
 {
 	if (!(f->current & bit_of(profile)))
 		return false;
-	return !disc || ((!f->only_writable || disc_is_writable(disc)) && (!f->also || f->also(disc)));
+	return !disc ||
+	       ((!f->only_writable || disc_is_writable(disc)) && (!f->also || f->also(disc)));
 }
 
-static unsigned put_feature(const struct feature *f, const struct drive *d, bool current, uint8_t *out)
+static unsigned put_feature(const struct feature *f, const struct drive *d, bool current,
+			    uint8_t *out)
 {
 	const struct disc *disc = loaded_disc(d);
 	unsigned len = f->len;
@@ -330,9 +362,10 @@ static unsigned put_feature(const struct feature *f, const struct drive *d, bool
 enum sense mmc_get_configuration(struct scsi_cmd *c)
 {
 	const struct drive *d = cmd_drive(c);
-	unsigned rt = fld_get(c->cdb, GCONF_RT), start = fld_get(c->cdb, GCONF_START), len = CONF_HEAD_LEN;
+	unsigned rt = fld_get(c->cdb, GCONF_RT), start = fld_get(c->cdb, GCONF_START),
+		 len = CONF_HEAD_LEN;
 	uint16_t profile = drive_profile(d);
-	uint8_t buf[CONF_MAX] = { 0 };
+	uint8_t buf[CONF_MAX] = {0};
 
 	if (rt > RT_ONE)
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(GCONF_RT), 1);
@@ -340,7 +373,8 @@ enum sense mmc_get_configuration(struct scsi_cmd *c)
 		const struct feature *f = &features[i];
 		bool current = is_current(f, loaded_disc(d), profile);
 
-		if (f->code < start || (rt == RT_ONE && f->code != start) || (rt == RT_CURRENT && !current))
+		if (f->code < start || (rt == RT_ONE && f->code != start) ||
+		    (rt == RT_CURRENT && !current))
 			continue;
 		if (f->needs && !can_any(f->needs))
 			continue;

@@ -5,8 +5,8 @@
  *   d->disc, tray closed          loaded: the only state in which commands see it (loaded_disc())
  *   d->disc, tray open            lies in the drawer; closing the tray brings the same disc back
  *
- * The guest opens and closes the tray (load.c); the host also puts discs in and takes them out, here. Both hold the
- * order lock alone, so a disc never goes away under a command.
+ * The guest opens and closes the tray (load.c); the host also puts discs in and takes them out,
+ * here. Both hold the order lock alone, so a disc never goes away under a command.
  */
 #include "scsi/mmc/mmc.h"
 
@@ -48,7 +48,7 @@ static co_fn void drive_reset(struct scsi_lu *lu)
 	for (unsigned i = 0; i < lu->nexuses->len; i++) {
 		struct scsi_nexus *nexus = g_ptr_array_index(lu->nexuses, i);
 
-		nexus->prevent &= (uint8_t)~PREVENT;	/* the persistent kind stays */
+		nexus->prevent &= (uint8_t)~PREVENT; /* the persistent kind stays */
 		scsi_nexus_changed(nexus);
 	}
 	d->state->read_speed = d->state->write_speed = 0;
@@ -66,24 +66,27 @@ static size_t drive_out_length(struct scsi_lu *lu, const uint8_t *cdb)
 
 static size_t drive_in_length(struct scsi_lu *lu, const uint8_t *cdb)
 {
-	enum { READ6 = 0x08, READ_CAPACITY = 0x25, READ10 = 0x28, READ12 = 0xa8, GET_PERFORMANCE = 0xac,
-	       READ6_ZERO_MEANS = 256, BLOCK = 2048, CAPACITY_LEN = 8 };
+	enum {
+		READ6 = 0x08,
+		READ_CAPACITY = 0x25,
+		READ10 = 0x28,
+		READ12 = 0xa8,
+		GET_PERFORMANCE = 0xac,
+		READ6_ZERO_MEANS = 256,
+		BLOCK = 2048,
+		CAPACITY_LEN = 8
+	};
 	uint32_t blocks;
 
 	switch (cdb[0]) {
 	case READ6:
 		blocks = fld_get(cdb, RW6_BLOCKS);
 		return (size_t)(blocks ? blocks : READ6_ZERO_MEANS) * BLOCK;
-	case READ10:
-		return (size_t)fld_get(cdb, RW10_BLOCKS) * BLOCK;
-	case READ12:
-		return (size_t)fld_get(cdb, RW12_BLOCKS) * BLOCK;
-	case READ_CAPACITY:
-		return CAPACITY_LEN;
-	case GET_PERFORMANCE:
-		return mmc_performance_length(cdb);
-	default:
-		return mmc_read_cd_length(lu_drive(lu), cdb);
+	case READ10: return (size_t)fld_get(cdb, RW10_BLOCKS) * BLOCK;
+	case READ12: return (size_t)fld_get(cdb, RW12_BLOCKS) * BLOCK;
+	case READ_CAPACITY: return CAPACITY_LEN;
+	case GET_PERFORMANCE: return mmc_performance_length(cdb);
+	default: return mmc_read_cd_length(lu_drive(lu), cdb);
 	}
 }
 
@@ -134,8 +137,8 @@ static co_fn void flush_now(void *arg)
 		st = disc_flush(d->disc);
 	}
 	if (st != DISC_OK)
-		log_limited(&d->limit, LOG_ERROR, d->lu.name, "%s could not be flushed: %s", disc_name(d->disc),
-			    g_strerror(disc_last_error(d->disc)->errnum));
+		log_limited(&d->limit, LOG_ERROR, d->lu.name, "%s could not be flushed: %s",
+			    disc_name(d->disc), g_strerror(disc_last_error(d->disc)->errnum));
 	co_rwlock_unlock(&d->lu.order);
 	co_drain_leave(&d->background);
 }
@@ -153,7 +156,8 @@ void drive_note_written(struct drive *d)
 	if (d->dirty)
 		return;
 	d->dirty = true;
-	loop_timer_set(d->lu.loop, &d->flush_timer, loop_now_ns() + FLUSH_AFTER_SECONDS * UINT64_C(1000000000));
+	loop_timer_set(d->lu.loop, &d->flush_timer,
+		       loop_now_ns() + FLUSH_AFTER_SECONDS * UINT64_C(1000000000));
 }
 
 /* ---- life ---- */
@@ -164,7 +168,7 @@ static co_fn void drive_destroy(struct scsi_lu *lu)
 
 	loop_timer_cancel(&d->flush_timer);
 	co_drain_wait(&d->background);
-	if (d->disc)	/* the state file goes on saying that it is in the drive */
+	if (d->disc) /* the state file goes on saying that it is in the drive */
 		disc_close(d->disc, false);
 	d->disc = NULL;
 	drive_state_unmap(d->state, d->state_fd);
@@ -187,16 +191,19 @@ static const struct scsi_lu_ops drive_ops = {
 	.nexus_changed = drive_nexus_changed,
 };
 
-/* Copies an identity string; it becomes part of replies, so it must be printable ASCII of at most max characters. */
+/* Copies an identity string; it becomes part of replies, so it must be printable ASCII of at most
+ * max characters. */
 static bool set_identity(char *dst, const char *what, const char *value, size_t max, GError **error)
 {
 	size_t len = strlen(value);
 
 	if (len > max)
-		return err_set(error, EINVAL, "%s \"%s\": %zu characters, at most %zu fit", what, value, len, max);
+		return err_set(error, EINVAL, "%s \"%s\": %zu characters, at most %zu fit", what,
+			       value, len, max);
 	for (size_t i = 0; i < len; i++) {
 		if (value[i] < 0x20 || value[i] > 0x7e)
-			return err_set(error, EINVAL, "%s: only printable ASCII characters are possible", what);
+			return err_set(error, EINVAL,
+				       "%s: only printable ASCII characters are possible", what);
 	}
 	memcpy(dst, value, len + 1);
 	return true;
@@ -213,8 +220,10 @@ static bool set_identities(struct drive *d, const struct drive_options *o, GErro
 	g_strdelimit(revision + strlen(revision) - 1, ".", ' ');
 	g_strchomp(revision);
 	return set_identity(d->vendor, "vendor", o->vendor ? o->vendor : "OUTBOARD", 8, error) &&
-	       set_identity(d->product, "product", o->product ? o->product : "DVD/BD RECORDER", 16, error) &&
-	       set_identity(d->revision, "revision", o->revision ? o->revision : revision, 4, error) &&
+	       set_identity(d->product, "product", o->product ? o->product : "DVD/BD RECORDER", 16,
+			    error) &&
+	       set_identity(d->revision, "revision", o->revision ? o->revision : revision, 4,
+			    error) &&
 	       set_identity(d->serial, "serial", o->serial ? o->serial : serial, 20, error);
 }
 

@@ -54,7 +54,8 @@ static bool refuse_locked(struct drive *d, GError **error)
 		return false;
 	event_media(d, MEDIA_EJECT_REQUEST);
 	scsi_lu_event(&d->lu, SCSI_EVENT_MEDIUM);
-	err_set(error, EBUSY, "drive %s: the guest at %s has locked the tray; it was asked to let go", d->id,
+	err_set(error, EBUSY,
+		"drive %s: the guest at %s has locked the tray; it was asked to let go", d->id,
 		owner->name);
 	return true;
 }
@@ -65,8 +66,8 @@ static co_fn bool take_out(struct drive *d, bool force, struct disc **taken, GEr
 	enum disc_status st = d->disc ? disc_flush(d->disc) : DISC_OK;
 
 	if (st != DISC_OK && !force)
-		return err_set_errno(error, disc_last_error(d->disc)->errnum, "drive %s: flushing %s", d->id,
-				     disc_name(d->disc));
+		return err_set_errno(error, disc_last_error(d->disc)->errnum,
+				     "drive %s: flushing %s", d->id, disc_name(d->disc));
 	*taken = d->disc;
 	d->disc = NULL;
 	d->dirty = false;
@@ -127,8 +128,11 @@ char *drive_describe(struct drive *d)
 	int percent;
 
 	if (!disc)
-		return g_strdup_printf("%s%s", d->state->tray_open ? d->disc ? "tray open, disc in it" : "tray open" :
-				       "empty", locked);
+		return g_strdup_printf("%s%s",
+				       d->state->tray_open
+					       ? d->disc ? "tray open, disc in it" : "tray open"
+					       : "empty",
+				       locked);
 	kind = disc_get_profile(disc)->name;
 	if (d->op.kind != LONG_NONE)
 		return g_strdup_printf("%s %s, %u%% done%s", long_op_name(d), kind,
@@ -137,6 +141,7 @@ char *drive_describe(struct drive *d)
 	if (d->dirty && percent >= 0)
 		return g_strdup_printf("burning %s, %d%% of it recorded%s", kind, percent, locked);
 	if (d->dirty)
-		return g_strdup_printf("writing %s, %" PRIu64 " blocks so far%s", kind, d->blocks_written, locked);
+		return g_strdup_printf("writing %s, %" PRIu64 " blocks so far%s", kind,
+				       d->blocks_written, locked);
 	return g_strdup_printf("%s, %s%s", kind, status_word(disc), locked);
 }

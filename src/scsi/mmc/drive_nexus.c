@@ -1,7 +1,7 @@
 /*
- * The drive's view of its initiators: who locked the tray, and what each has yet to be told, kept in the state file by
- * the nexus's name. An entry outlives its nexus, so that an initiator that went on over a restart, or over a lost
- * connection, finds its lock and its pending events again.
+ * The drive's view of its initiators: who locked the tray, and what each has yet to be told, kept
+ * in the state file by the nexus's name. An entry outlives its nexus, so that an initiator that
+ * went on over a restart, or over a lost connection, finds its lock and its pending events again.
  */
 #include "scsi/mmc/mmc.h"
 
@@ -10,13 +10,15 @@ enum { PREVENT_BITS = 3 };
 static struct nexus_state *find_entry(struct drive_state *s, const char *name)
 {
 	for (unsigned i = 0; i < STATE_NEXUSES; i++) {
-		if (!s->nexus[i].live && strncmp(s->nexus[i].name, name, STATE_NAME_LEN - 1) == 0 && s->nexus[i].name[0])
+		if (!s->nexus[i].live && strncmp(s->nexus[i].name, name, STATE_NAME_LEN - 1) == 0 &&
+		    s->nexus[i].name[0])
 			return &s->nexus[i];
 	}
 	return NULL;
 }
 
-/* An entry that nobody used yet, else the one that was left longest ago; NULL when all are in use. */
+/* An entry that nobody used yet, else the one that was left longest ago; NULL when all are in use.
+ */
 static struct nexus_state *free_entry(struct drive_state *s)
 {
 	struct nexus_state *best = NULL;

@@ -1,4 +1,4 @@
-/* The state file: see drive_state.h. Set-up only; afterwards everybody just stores into the mapping. */
+/* The state file: see drive_state.h. Set-up only; later everybody just stores into it. */
 #include "scsi/mmc/drive_state.h"
 
 #include "base/err.h"
@@ -40,7 +40,7 @@ static void start_fresh(struct drive_state *s, const char *boot_id)
 	s->power = 1;
 }
 
-/* The file may have been written by anybody: whatever is an index, a count or a string later is made safe here. */
+/* Anybody may have written the file: indices, counts and strings are made safe here. */
 static void sanitise(struct drive_state *s)
 {
 	s->disc[STATE_DISC_LEN - 1] = '\0';
@@ -57,7 +57,8 @@ static void sanitise(struct drive_state *s)
 
 static bool is_ours(const struct drive_state *s, const char *boot_id)
 {
-	return s->layout == LAYOUT && s->size == sizeof(*s) && memcmp(s->boot_id, boot_id, sizeof(s->boot_id)) == 0;
+	return s->layout == LAYOUT && s->size == sizeof(*s) &&
+	       memcmp(s->boot_id, boot_id, sizeof(s->boot_id)) == 0;
 }
 
 static int open_state_file(const char *path, off_t *len, GError **error)
@@ -83,12 +84,14 @@ static int open_state_file(const char *path, off_t *len, GError **error)
 	return -1;
 }
 
-static struct drive_state *map_file(const char *path, int fd, off_t len, bool *had_magic, GError **error)
+static struct drive_state *map_file(const char *path, int fd, off_t len, bool *had_magic,
+				    GError **error)
 {
-	char head[sizeof(magic)] = { 0 };
+	char head[sizeof(magic)] = {0};
 	void *p;
 
-	*had_magic = pread(fd, head, sizeof(head), 0) == sizeof(head) && memcmp(head, magic, sizeof(magic)) == 0;
+	*had_magic = pread(fd, head, sizeof(head), 0) == sizeof(head) &&
+		     memcmp(head, magic, sizeof(magic)) == 0;
 	if (len > 0 && !*had_magic) {
 		err_set(error, EINVAL, "drive state %s: the file is something else", path);
 		return NULL;
@@ -132,7 +135,8 @@ struct drive_state *drive_state_map(const char *path, int *fd, bool *resumed, GE
 	}
 	*resumed = had_magic && len == sizeof(*s) && is_ours(s, boot_id);
 	if (had_magic && !*resumed)
-		log_line(LOG_INFO, "drive", "%s is of another boot or version: starting afresh", path);
+		log_line(LOG_INFO, "drive", "%s is of another boot or version: starting afresh",
+			 path);
 	if (*resumed)
 		sanitise(s);
 	else

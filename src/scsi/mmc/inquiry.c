@@ -1,8 +1,10 @@
-/* INQUIRY (SPC-4 6.4; mmc.md 2.3): standard data and the vital product data pages 00h, 80h and 83h. */
+/* INQUIRY (SPC-4 6.4; mmc.md 2.3): standard data and the vital product data pages 00h, 80h and 83h.
+ */
 #include "scsi/mmc/mmc.h"
 
 #include "base/bytes.h"
 
+/* clang-format off */
 enum {
 	INQ_DEVICE_TYPE	= BITS(0, 4, 0),
 	INQ_RMB		= BIT(1, 7),
@@ -20,15 +22,18 @@ enum {
 	INQ_STANDARD_2	= BE16(60),
 	INQ_LEN		= 96,
 
-	TYPE_CD_DVD = 5, VERSION_SPC3 = 5, FORMAT_SPC = 2, STANDARD_SPC3 = 0x0300, STANDARD_MMC6 = 0x04e0,
+	TYPE_CD_DVD = 5, VERSION_SPC3 = 5, FORMAT_SPC = 2, STANDARD_SPC3 = 0x0300,
+	STANDARD_MMC6 = 0x04e0,
 
 	VPD_PAGES = 0x00, VPD_SERIAL = 0x80, VPD_IDENTIFICATION = 0x83,
 	VPD_CODE = U8(1), VPD_LEN = BE16(2), VPD_HEAD_LEN = 4, VPD_MAX = 128,
 
 	ID_CODE_SET = BITS(0, 3, 0), ID_TYPE = BITS(1, 3, 0), ID_LEN = U8(3), ID_HEAD_LEN = 4,
-	CODE_SET_BINARY = 1, CODE_SET_ASCII = 2, TYPE_T10_VENDOR = 1, TYPE_NAA = 3, NAA_LOCAL = 3, NAA_LEN = 8,
+	CODE_SET_BINARY = 1, CODE_SET_ASCII = 2, TYPE_T10_VENDOR = 1, TYPE_NAA = 3, NAA_LOCAL = 3,
+	NAA_LEN = 8,
 	NO_BIT = 8,
 };
+/* clang-format on */
 
 /* Left-aligned, padded with blanks, no NUL. */
 static void put_text(uint8_t *out, const char *text, size_t len)
@@ -42,7 +47,7 @@ static void put_text(uint8_t *out, const char *text, size_t len)
 static enum sense standard_data(struct scsi_cmd *c)
 {
 	const struct drive *d = cmd_drive(c);
-	uint8_t buf[INQ_LEN] = { 0 };
+	uint8_t buf[INQ_LEN] = {0};
 
 	fld_put(buf, INQ_DEVICE_TYPE, TYPE_CD_DVD);
 	fld_put(buf, INQ_RMB, 1);
@@ -58,7 +63,8 @@ static enum sense standard_data(struct scsi_cmd *c)
 	return scsi_reply(c, buf, sizeof(buf));
 }
 
-static size_t put_designator(uint8_t *out, unsigned code_set, unsigned type, const void *data, size_t len)
+static size_t put_designator(uint8_t *out, unsigned code_set, unsigned type, const void *data,
+			     size_t len)
 {
 	memset(out, 0, ID_HEAD_LEN);
 	fld_put(out, ID_CODE_SET, code_set);
@@ -73,7 +79,7 @@ static size_t put_identification(const struct drive *d, uint8_t *out)
 {
 	uint8_t text[INQ_VENDOR_LEN + INQ_PRODUCT_LEN + sizeof(d->serial)];
 	size_t text_len = INQ_VENDOR_LEN + INQ_PRODUCT_LEN + strlen(d->serial), len;
-	uint64_t name = UINT64_C(0xcbf29ce484222325);	/* FNV-1a */
+	uint64_t name = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
 	uint8_t naa[NAA_LEN];
 
 	put_text(text, d->vendor, INQ_VENDOR_LEN);
@@ -88,9 +94,9 @@ static size_t put_identification(const struct drive *d, uint8_t *out)
 
 static enum sense vital_product_data(struct scsi_cmd *c, unsigned page)
 {
-	static const uint8_t pages[] = { VPD_PAGES, VPD_SERIAL, VPD_IDENTIFICATION };
+	static const uint8_t pages[] = {VPD_PAGES, VPD_SERIAL, VPD_IDENTIFICATION};
 	const struct drive *d = cmd_drive(c);
-	uint8_t buf[VPD_MAX] = { TYPE_CD_DVD };
+	uint8_t buf[VPD_MAX] = {TYPE_CD_DVD};
 	size_t len;
 
 	switch (page) {
@@ -102,11 +108,8 @@ static enum sense vital_product_data(struct scsi_cmd *c, unsigned page)
 		len = strlen(d->serial);
 		memcpy(buf + VPD_HEAD_LEN, d->serial, len);
 		break;
-	case VPD_IDENTIFICATION:
-		len = put_identification(d, buf + VPD_HEAD_LEN);
-		break;
-	default:
-		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(INQ_PAGE), NO_BIT);
+	case VPD_IDENTIFICATION: len = put_identification(d, buf + VPD_HEAD_LEN); break;
+	default: return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(INQ_PAGE), NO_BIT);
 	}
 	fld_put(buf, VPD_CODE, page);
 	fld_put(buf, VPD_LEN, (uint32_t)len);

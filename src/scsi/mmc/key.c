@@ -1,8 +1,9 @@
-/* REPORT KEY, SEND KEY: no protected media, so only the region state (mmc.md 2.36); and SET READ AHEAD. */
+/* REPORT KEY, SEND KEY: nothing is protected, only the region state exists. SET READ AHEAD. */
 #include "scsi/mmc/mmc.h"
 
 #include "base/bytes.h"
 
+/* clang-format off */
 enum {
 	CLASS_CSS = 0,
 	FORMAT_RPC_STATE = 0x08, FORMAT_INVALIDATE_AGID = 0x3f,
@@ -16,10 +17,11 @@ enum {
 	VENDOR_RESETS = 4, USER_CHANGES = 5, NO_REGION = 0xff, SCHEME_RPC2 = 1,
 	NO_BIT = 8,
 };
+/* clang-format on */
 
 enum sense mmc_report_key(struct scsi_cmd *c)
 {
-	uint8_t buf[RPC_TOTAL_LEN] = { 0 };
+	uint8_t buf[RPC_TOTAL_LEN] = {0};
 
 	if (fld_get(c->cdb, KEY_CLASS) != CLASS_CSS)
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(KEY_CLASS), NO_BIT);
@@ -31,10 +33,8 @@ enum sense mmc_report_key(struct scsi_cmd *c)
 		fld_put(buf, RPC_MASK, NO_REGION);
 		fld_put(buf, RPC_SCHEME, SCHEME_RPC2);
 		return scsi_reply(c, buf, sizeof(buf));
-	case FORMAT_INVALIDATE_AGID:
-		return SENSE_GOOD;
-	default:
-		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(KEY_FORMAT), 5);
+	case FORMAT_INVALIDATE_AGID: return SENSE_GOOD;
+	default: return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(KEY_FORMAT), 5);
 	}
 }
 

@@ -1,4 +1,5 @@
-/* Prints the command table as Markdown for docs/mmc-commands.md; the documentation's build runs it. */
+/* Prints the command table as Markdown for docs/mmc-commands.md; the documentation's build runs it.
+ */
 #include "scsi/mmc/mmc.h"
 
 #include <stdio.h>
@@ -25,7 +26,8 @@ static const char *state_of(const struct scsi_row *row)
 int main(void)
 {
 	printf("# Commands of the optical drive\n\n"
-	       "Made from the drive's own command table. Any other operation code is refused with sense 5/20/00\n"
+	       "Made from the drive's own command table. Any other operation code is refused with "
+	       "sense 5/20/00\n"
 	       "(INVALID COMMAND OPERATION CODE).\n\n"
 	       "| opcode | command | CDB | data | needs a medium | unit attention | state |\n"
 	       "|---|---|---|---|---|---|---|\n");
@@ -33,8 +35,9 @@ int main(void)
 		const struct scsi_row *row = &mmc_rows[op];
 
 		if (row->name)
-			printf("| %02Xh | %s | %u | %s | %s | %s | %s |\n", op, row->name, row->cdb_len, data_of(row),
-			       row->flags & ROW_MEDIUM ? "yes" : "no", attention_of(row), state_of(row));
+			printf("| %02Xh | %s | %u | %s | %s | %s | %s |\n", op, row->name,
+			       row->cdb_len, data_of(row), row->flags & ROW_MEDIUM ? "yes" : "no",
+			       attention_of(row), state_of(row));
 	}
 	return ferror(stdout) ? 1 : 0;
 }

@@ -1,13 +1,16 @@
-/* The tray as the guest moves it: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, MECHANISM STATUS, TEST UNIT READY. */
+/* The tray as the guest moves it: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, MECHANISM STATUS,
+ * TEST UNIT READY. */
 #include "scsi/mmc/mmc.h"
 
 enum { PREVENT = 1, PREVENT_PERSISTENT = 2 };
 
+/* clang-format off */
 enum {	/* mechanism status header */
 	MS_DOOR_OPEN	= BIT(1, 4),
 	MS_SLOTS	= U8(5),
 	MS_LEN		= 8,
 };
+/* clang-format on */
 
 /* The engine has checked everything that there is to check. */
 enum sense mmc_test_unit_ready(struct scsi_cmd *c)
@@ -58,7 +61,8 @@ static co_fn enum sense eject(struct scsi_cmd *c)
 	return mmc_long_op(c, fld_get(c->cdb, SSU_IMMED), LONG_EJECT, NULL, 0);
 }
 
-/* Nothing sleeps here; the host that asked finds the state in GET EVENT STATUS until it starts the unit again. */
+/* Nothing sleeps here; the host that asked finds the state in GET EVENT STATUS until it starts the
+ * unit again. */
 static enum sense change_power(struct scsi_cmd *c, unsigned condition)
 {
 	enum { CONDITION_IDLE = 2, CONDITION_STANDBY = 3, CONDITION_SLEEP = 5 };
@@ -79,7 +83,7 @@ co_fn enum sense mmc_start_stop(struct scsi_cmd *c)
 
 	if (power)
 		return change_power(c, power);
-	if (fld_get(c->cdb, SSU_FL))	/* media with several formats at once do not exist here */
+	if (fld_get(c->cdb, SSU_FL)) /* media with several formats at once do not exist here */
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(SSU_FL), fld_low(SSU_FL));
 	if (fld_get(c->cdb, SSU_START) && d->state->power != POWER_ACTIVE)
 		event_power(d, POWER_ACTIVE);
@@ -105,7 +109,7 @@ enum sense mmc_prevent_allow(struct scsi_cmd *c)
 
 enum sense mmc_mechanism_status(struct scsi_cmd *c)
 {
-	uint8_t buf[MS_LEN] = { 0 };
+	uint8_t buf[MS_LEN] = {0};
 
 	fld_put(buf, MS_DOOR_OPEN, cmd_drive(c)->state->tray_open);
 	fld_put(buf, MS_SLOTS, 1);

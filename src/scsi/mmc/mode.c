@@ -1,12 +1,15 @@
-/* MODE SENSE and MODE SELECT, both lengths (SPC-4 6.8 to 6.11; mmc.md 2.4, 2.5). Block descriptors are not returned. */
+/* MODE SENSE and MODE SELECT, both lengths (SPC-4 6.8 to 6.11; mmc.md 2.4, 2.5). Block descriptors
+ * are not returned. */
 #include "scsi/mmc/mmc.h"
 
 #include "base/bytes.h"
 
+/* clang-format off */
 enum {
 	PC_CURRENT, PC_CHANGEABLE, PC_DEFAULT, PC_SAVED,
 	PAGE_CAPABILITIES = 0x2a, PAGE_ALL = 0x3f, SUBPAGES_ALL = 0xff,
-	PAGE_CODE = BITS(0, 5, 0), PAGE_SUBPAGE_FORMAT = BIT(0, 6), PAGE_LENGTH = U8(1), PAGE_HEAD = 2,
+	PAGE_CODE = BITS(0, 5, 0), PAGE_SUBPAGE_FORMAT = BIT(0, 6), PAGE_LENGTH = U8(1),
+	PAGE_HEAD = 2,
 
 	/* the header before the pages, in its short and long form */
 	HEAD6_LEN = 4, HEAD6_DATA_LEN = U8(0), HEAD6_BLOCK_LEN = U8(3),
@@ -16,6 +19,7 @@ enum {
 	LIST_MAX = 512,		/* all our pages together are below 256 */
 	NO_BIT = 8,
 };
+/* clang-format on */
 
 /* ---- MODE SENSE ---- */
 
@@ -24,15 +28,9 @@ static unsigned fill_page(const struct drive *d, unsigned index, unsigned pc, ui
 	const struct mode_row *row = &mode_rows[index];
 
 	switch (pc) {
-	case PC_CURRENT:
-		memcpy(out, d->state->pages[index], PAGE_HEAD + row->len);
-		break;
-	case PC_CHANGEABLE:
-		memcpy(out + PAGE_HEAD, row->mask, row->len);
-		break;
-	default:
-		mode_default_page(d, index, out);
-		break;
+	case PC_CURRENT: memcpy(out, d->state->pages[index], PAGE_HEAD + row->len); break;
+	case PC_CHANGEABLE: memcpy(out + PAGE_HEAD, row->mask, row->len); break;
+	default: mode_default_page(d, index, out); break;
 	}
 	out[0] = row->code;
 	out[1] = row->len;
@@ -66,7 +64,7 @@ static enum sense mode_sense(struct scsi_cmd *c, unsigned head)
 {
 	unsigned pc = fld_get(c->cdb, MSENSE_PC), code = fld_get(c->cdb, MSENSE_PAGE);
 	unsigned subpage = fld_get(c->cdb, MSENSE_SUBPAGE);
-	uint8_t buf[LIST_MAX] = { 0 };
+	uint8_t buf[LIST_MAX] = {0};
 	unsigned len;
 
 	if (pc == PC_SAVED)
@@ -137,7 +135,8 @@ static enum sense check_page(struct scsi_cmd *c, const struct list *list, unsign
 	index = fld_get(page, PAGE_SUBPAGE_FORMAT) ? -1 : find_page(fld_get(page, PAGE_CODE));
 	if (index < 0)
 		return scsi_bad_field(c, SENSE_BAD_PARAMETER, off, 5);
-	if (page[1] != mode_rows[index].len && (!mode_rows[index].also_len || page[1] != mode_rows[index].also_len))
+	if (page[1] != mode_rows[index].len &&
+	    (!mode_rows[index].also_len || page[1] != mode_rows[index].also_len))
 		return scsi_bad_field(c, SENSE_BAD_PARAMETER, off + fld_byte(PAGE_LENGTH), NO_BIT);
 	if (!mode_rows[index].check)
 		return SENSE_GOOD;
@@ -164,7 +163,8 @@ static bool apply_page(struct drive *d, const uint8_t *page)
 }
 
 /* Header and block descriptor; where the pages begin goes to *off. */
-static enum sense check_head(struct scsi_cmd *c, const struct list *list, unsigned head, unsigned *off)
+static enum sense check_head(struct scsi_cmd *c, const struct list *list, unsigned head,
+			     unsigned *off)
 {
 	unsigned block_len, bytes;
 
@@ -175,13 +175,15 @@ static enum sense check_head(struct scsi_cmd *c, const struct list *list, unsign
 	if (block_len == 0)
 		return SENSE_GOOD;
 	if (block_len != BLOCK_DESCRIPTOR_LEN)
-		return scsi_bad_field(c, SENSE_BAD_PARAMETER,
-				      fld_byte(head == HEAD6_LEN ? HEAD6_BLOCK_LEN : HEAD10_BLOCK_LEN), NO_BIT);
+		return scsi_bad_field(
+			c, SENSE_BAD_PARAMETER,
+			fld_byte(head == HEAD6_LEN ? HEAD6_BLOCK_LEN : HEAD10_BLOCK_LEN), NO_BIT);
 	if (list->len < *off)
 		return SENSE_PARAMETER_LENGTH;
 	bytes = fld_get(list->bytes + head, BLOCK_LENGTH);
 	if (bytes != 0 && bytes != BLOCK_BYTES)
-		return scsi_bad_field(c, SENSE_BAD_PARAMETER, head + fld_byte(BLOCK_LENGTH), NO_BIT);
+		return scsi_bad_field(c, SENSE_BAD_PARAMETER, head + fld_byte(BLOCK_LENGTH),
+				      NO_BIT);
 	return SENSE_GOOD;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 
+/* clang-format off */
 enum {
 	TYPE_PERFORMANCE = 0x00, TYPE_UNUSABLE = 0x01, TYPE_DEFECTS = 0x02, TYPE_WRITE_SPEED = 0x03,
 	EXCEPT_NOMINAL = 0, EXCEPT_ONLY = 2,
@@ -12,12 +13,14 @@ enum {
 	GP_EXCEPT	= BIT(4, 0),
 	GP_HEAD_LEN	= 8,
 
-	NOMINAL_START_LBA = BE32(0), NOMINAL_START_KB = BE32(4), NOMINAL_END_LBA = BE32(8), NOMINAL_END_KB = BE32(12),
+	NOMINAL_START_LBA = BE32(0), NOMINAL_START_KB = BE32(4), NOMINAL_END_LBA = BE32(8),
+	NOMINAL_END_KB = BE32(12),
 	SPEED_END_LBA	= BE32(4), SPEED_READ_KB = BE32(8), SPEED_WRITE_KB = BE32(12),
 	DESCRIPTOR_LEN	= 16,
 	DESCRIPTORS_MAX	= 16,
 	NO_BIT		= 8,
 };
+/* clang-format on */
 
 /* The list may be longer than what is asked for; its length is always told in full. */
 static enum sense reply(struct scsi_cmd *c, uint8_t *buf, unsigned descriptors)
@@ -67,7 +70,7 @@ static enum sense write_speeds(struct scsi_cmd *c, uint8_t *buf)
 
 enum sense mmc_get_performance(struct scsi_cmd *c)
 {
-	uint8_t buf[GP_HEAD_LEN + DESCRIPTORS_MAX * DESCRIPTOR_LEN] = { 0 };
+	uint8_t buf[GP_HEAD_LEN + DESCRIPTORS_MAX * DESCRIPTOR_LEN] = {0};
 
 	switch (fld_get(c->cdb, PERF_TYPE)) {
 	case TYPE_PERFORMANCE: return nominal_performance(c, buf);
@@ -85,6 +88,7 @@ size_t mmc_performance_length(const uint8_t *cdb)
 
 /* ---- SET STREAMING ---- */
 
+/* clang-format off */
 enum {
 	SS_TYPE_PERFORMANCE = 0, SS_TYPE_DBI_CACHE = 5,
 	SS_RDD		= BIT(0, 2),
@@ -93,8 +97,10 @@ enum {
 	SS_LEN		= 28,
 	MS_PER_S	= 1000,
 };
+/* clang-format on */
 
-/* kB in so many ms as kB/s; what cannot be said in 16 bits, or takes no time, is the fastest (0). */
+/* kB in so many ms as kB/s; what cannot be said in 16 bits, or takes no time, is the fastest (0).
+ */
 static uint16_t as_speed(uint32_t kb, uint32_t ms)
 {
 	uint64_t speed = ms ? (uint64_t)kb * MS_PER_S / ms : UINT64_MAX;
@@ -108,7 +114,7 @@ enum sense mmc_set_streaming(struct scsi_cmd *c)
 	uint8_t p[SS_LEN];
 
 	if (fld_get(c->cdb, STREAM_TYPE) == SS_TYPE_DBI_CACHE)
-		return SENSE_GOOD;	/* there is no such cache to set up */
+		return SENSE_GOOD; /* there is no such cache to set up */
 	if (fld_get(c->cdb, STREAM_TYPE) != SS_TYPE_PERFORMANCE)
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(STREAM_TYPE), NO_BIT);
 	if (scsi_parameters(c, p, sizeof(p)) < sizeof(p))

@@ -3,7 +3,7 @@
 
 struct translation {
 	enum sense sense;
-	bool with_lba;		/* VALID and INFORMATION when the medium named a block */
+	bool with_lba; /* VALID and INFORMATION when the medium named a block */
 };
 
 /* clang-format off */
@@ -47,8 +47,9 @@ static void log_failure(struct drive *d, struct disc *disc, enum disc_status st)
 
 	if (e->lba_valid)
 		g_snprintf(where, sizeof(where), " at block %d", e->lba);
-	log_limited(&d->limit, LOG_ERROR, d->lu.name, "%s %s: %s%s", st == DISC_IO_READ ? "reading" : "writing",
-		    disc_name(disc), g_strerror(e->errnum), where);
+	log_limited(&d->limit, LOG_ERROR, d->lu.name, "%s %s: %s%s",
+		    st == DISC_IO_READ ? "reading" : "writing", disc_name(disc),
+		    g_strerror(e->errnum), where);
 }
 
 enum sense mmc_from_disc(struct scsi_cmd *c, struct disc *disc, enum disc_status st)

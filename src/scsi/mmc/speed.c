@@ -1,14 +1,15 @@
 /*
- * Speeds in kB/s (1000 bytes), by profile. Nothing here makes anything slower: the numbers are what hosts choose from
- * and find again in mode page 2Ah and GET PERFORMANCE. None may be below 1x of its medium (mmc.md 9.1, 18).
+ * Speeds in kB/s (1000 bytes), by profile. Nothing here makes anything slower: the numbers are what
+ * hosts choose from and find again in mode page 2Ah and GET PERFORMANCE. None may be below 1x of
+ * its medium (mmc.md 9.1, 18).
  */
 #include "scsi/mmc/mmc.h"
 
 enum { WRITE_SPEEDS_MAX = 6 };
 
-#define CD(x)	((x) * 1764 / 10 + ((x) * 1764 % 10 >= 5))
-#define DVD(x)	((x) * 1385)
-#define BD(x)	((x) * 44955 / 10)
+#define CD(x)  ((x)*1764 / 10 + ((x)*1764 % 10 >= 5))
+#define DVD(x) ((x)*1385)
+#define BD(x)  ((x)*44955 / 10)
 
 /* clang-format off */
 static const struct speed_row {
@@ -61,7 +62,7 @@ unsigned speed_max_read(uint16_t profile)
 	return find(profile)->read;
 }
 
-/* The next supported speed that is not faster than what was asked for; the slowest if there is none. */
+/* The next supported speed not faster than what was asked for; if there is none, the slowest. */
 unsigned speed_write_now(const struct drive *d)
 {
 	const struct speed_row *row = find(drive_profile(d));
@@ -105,10 +106,9 @@ bool can_profile(uint16_t profile)
 	switch (profile) {
 	case PROFILE_CD_ROM:
 	case PROFILE_DVD_ROM:
-	case PROFILE_BD_ROM:
-		return true;
+	case PROFILE_BD_ROM: return true;
 	case PROFILE_DVD_RW_RO:
-		profile = PROFILE_DVD_RW_SEQ;	/* one and the same disc */
+		profile = PROFILE_DVD_RW_SEQ; /* one and the same disc */
 		break;
 	}
 	for (const struct disc_type *t = disc_types(); t->name; t++) {

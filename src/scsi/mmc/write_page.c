@@ -1,10 +1,12 @@
 /*
- * Mode page 05h, Write Parameters (mmc.md 2.4). Burning programs find out what a drive can do by trying combinations,
- * with whatever medium happens to be in: what is refused here must be what features and medium deny, and a refusal
- * changes nothing. Media that do not look at the page take any sensible one.
+ * Mode page 05h, Write Parameters (mmc.md 2.4). Burning programs find out what a drive can do by
+ * trying combinations, with whatever medium happens to be in: what is refused here must be what
+ * features and medium deny, and a refusal changes nothing. Media that do not look at the page take
+ * any sensible one.
  */
 #include "scsi/mmc/mmc.h"
 
+/* clang-format off */
 enum {
 	WP_BUFE		= BIT(2, 6),
 	WP_TEST		= BIT(2, 4),
@@ -20,26 +22,34 @@ enum {
 	PAGE_LEN	= 50,
 	MULTISESSION_RESERVED = 2,
 };
+/* clang-format on */
 
 enum { TYPE_INCREMENTAL, TYPE_TAO, TYPE_SAO, TYPE_RAW, TYPE_LAYER_JUMP };
 
 #define BLOCK_TYPE(n) (1u << (n))
+/* clang-format off */
 enum {
 	BLOCK_TYPES_DEFINED = 0x3f0f,			/* 0-3 and 8-13 */
 	TAO_BLOCK_TYPES = BLOCK_TYPE(8),
-	SAO_BLOCK_TYPES = BLOCK_TYPE(0) | BLOCK_TYPE(8),	/* the cue sheet says what it really is */
+	/* the cue sheet says what it really is */
+	SAO_BLOCK_TYPES = BLOCK_TYPE(0) | BLOCK_TYPE(8),
 };
+/* clang-format on */
 
 /* BUFE; track mode 5; mode 1 blocks; link size 7; packets of 32; pause 150. */
-const uint8_t write_page_of_cd[PAGE_LEN] = { 0x40, 0x05, 0x08, 0x07, [11] = 0x20, [13] = 0x96 };
-static const uint8_t write_page_of_dvd[PAGE_LEN] = { 0x40, 0x05, 0x08, 0x10, [11] = 0x10, [13] = 0x96 };
+const uint8_t write_page_of_cd[PAGE_LEN] = {0x40, 0x05, 0x08, 0x07, [11] = 0x20, [13] = 0x96};
+static const uint8_t write_page_of_dvd[PAGE_LEN] = {0x40, 0x05,        0x08,
+						    0x10, [11] = 0x10, [13] = 0x96};
 
-const uint8_t write_page_mask[PAGE_LEN] = {
-	0x7f, 0xff, 0x0f, 0xff, 0, 0x3f, 0xff, 0,
-	0xff, 0xff, 0xff, 0xff, 0xff, 0xff,						/* packet size, pause */
-	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,	/* MCN */
-	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,	/* ISRC */
-	0xff, 0xff, 0xff, 0xff,								/* sub-header */
+const uint8_t write_page_mask[PAGE_LEN] =
+	{
+		0x7f, 0xff, 0x0f, 0xff, 0,    0x3f, 0xff, 0,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, /* packet size, pause */
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, /* MCN */
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, /* ISRC */
+		0xff, 0xff, 0xff, 0xff,                         /* sub-header */
 };
 
 const uint8_t *write_page_defaults(const struct drive *d)
@@ -80,7 +90,7 @@ static bool is_sensible(const struct disc_write_params *p)
 	return p->write_type <= TYPE_SAO;
 }
 
-/* Decides on whole combinations; *bad then names the write type, which is what the others depend on. */
+/* Decides on whole combinations of write type and block type. */
 static bool combination_fits(const struct drive *d, const struct disc_write_params *p)
 {
 	const struct disc *disc = loaded_disc(d);
@@ -90,15 +100,12 @@ static bool combination_fits(const struct drive *d, const struct disc_write_para
 	case PROFILE_CD_RW:
 	case PROFILE_DVD_R:
 	case PROFILE_DVD_RW_SEQ:
-	case PROFILE_DVD_R_DL:
-		return disc_accepts_write_params(disc, p);
+	case PROFILE_DVD_R_DL: return disc_accepts_write_params(disc, p);
 	case PROFILE_NONE:
 	case PROFILE_CD_ROM:
 	case PROFILE_DVD_ROM:
-	case PROFILE_BD_ROM:
-		return drive_can(p);
-	default:
-		return is_sensible(p);
+	case PROFILE_BD_ROM: return drive_can(p);
+	default: return is_sensible(p);
 	}
 }
 

@@ -1,4 +1,5 @@
-/* GET CONFIGURATION: descriptors byte by byte (mmc.md 3.2), the rules that clients enforce (3.1), who is current (3.3). */
+/* GET CONFIGURATION: descriptors byte by byte (mmc.md 3.2), the rules that clients enforce (3.1),
+ * who is current (3.3). */
 #include "mmc_fixture.h"
 
 #define CONFIG(rt, start) "46 " rt " " start " 00 00 00 04 00 00"
@@ -14,8 +15,8 @@ static co_fn void expect_feature(struct fx *f, int line, const char *code, const
 	if (f->in_done != 8 + len || get_be32(f->in) != 4 + len)
 		fx_fail(f, line, "feature %s: %zu bytes", code, f->in_done);
 	else if (memcmp(f->in + 8, expected, len))
-		fx_fail(f, line, "feature %s: other bytes, %02x %02x %02x %02x %02x %02x", code, f->in[8], f->in[9],
-			f->in[10], f->in[11], f->in[12], f->in[13]);
+		fx_fail(f, line, "feature %s: other bytes, %02x %02x %02x %02x %02x %02x", code,
+			f->in[8], f->in[9], f->in[10], f->in[11], f->in[12], f->in[13]);
 }
 
 #define FEATURE(f, code, hex) expect_feature(f, __LINE__, code, hex)
@@ -31,8 +32,9 @@ static co_fn bool feature_is_current(struct fx *f, unsigned code)
 
 static co_fn void golden_dvd_plus_r(struct fx *f)
 {
-	FEATURE(f, "00 00", "00 00 03 24 00 41 00 00 00 40 00 00 00 1b 01 00 00 14 00 00 00 13 00 00"
-			    "00 11 00 00 00 10 00 00 00 09 00 00 00 08 00 00");
+	FEATURE(f, "00 00",
+		"00 00 03 24 00 41 00 00 00 40 00 00 00 1b 01 00 00 14 00 00 00 13 00 00"
+		"00 11 00 00 00 10 00 00 00 09 00 00 00 08 00 00");
 	FEATURE(f, "00 01", "00 01 0b 08 00 00 00 01 03 00 00 00");
 	FEATURE(f, "00 02", "00 02 07 04 02 00 00 00");
 	FEATURE(f, "00 03", "00 03 0b 04 39 00 00 00");
@@ -74,7 +76,7 @@ static co_fn void header_and_requests(struct fx *f)
 	GOOD(f, PROFILE);
 	CHECK(f, f->in_done == 8 && get_be32(f->in) == whole && get_be16(f->in + 6) == 0x1b);
 	scsi_nexus_attention(f->nexus, SENSE_MEDIUM_CHANGED);
-	GOOD(f, PROFILE);		/* neither reports nor takes it */
+	GOOD(f, PROFILE); /* neither reports nor takes it */
 	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
 	/* What Linux looks at when it finds the drive. */
 	GOOD(f, "46 00 00 20 00 00 00 00 18 00");
@@ -108,7 +110,8 @@ static co_fn void well_formed(struct fx *f)
 static co_fn void expect_current(struct fx *f, int line, const char *codes)
 {
 	static const unsigned watched[] = {
-		0x04, 0x10, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x23, 0x24, 0x26, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x38, 0x40, 0x41,
+		0x04, 0x10, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x23, 0x24,
+		0x26, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x38, 0x40, 0x41,
 	};
 	GString *got = g_string_new(NULL);
 
@@ -177,11 +180,11 @@ static co_fn void serial_number(struct fx *f)
 	CHECK(f, f->in_done == 16 && memcmp(serial, f->in + 4, 12) == 0);
 }
 
-#define ON(name, type)					\
-	static void test_##name(void **state)		\
-	{						\
-		(void)state;				\
-		fx_run(type, 0, name);			\
+#define ON(name, type)                        \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, 0, name);        \
 	}
 
 ON(golden_dvd_plus_r, "dvd+r")

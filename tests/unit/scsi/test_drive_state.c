@@ -1,6 +1,6 @@
 /*
- * The drive over kill -9 and a new start: a guest that goes on must notice nothing. The first life of each test is a
- * child process that kills itself in mid-flight, the second one is this process.
+ * The drive over kill -9 and a new start: a guest that goes on must notice nothing. The first life
+ * of each test is a child process that kills itself in mid-flight, the second one is this process.
  */
 #include "mmc_fixture.h"
 
@@ -11,15 +11,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EJECT "1b 00 00 00 02 00"
-#define MEDIA "4a 01 00 00 10 00 00 00 ff 00"
+#define EJECT  "1b 00 00 00 02 00"
+#define MEDIA  "4a 01 00 00 10 00 00 00 ff 00"
 #define PAGE05 "5a 08 05 00 00 00 00 00 ff 00"
 
 struct life {
 	struct fx f;
 	char *state_path;
-	bool resumed;		/* of the nexus */
-	bool quiet;		/* insertion */
+	bool resumed; /* of the nexus */
+	bool quiet;   /* insertion */
 	bool die;
 };
 
@@ -27,7 +27,7 @@ static co_fn void live(void *arg)
 {
 	struct life *l = arg;
 	struct fx *f = &l->f;
-	struct drive_options o = { .id = "test", .state_path = l->state_path };
+	struct drive_options o = {.id = "test", .state_path = l->state_path};
 	GError *error = NULL;
 	struct disc *disc;
 
@@ -84,15 +84,16 @@ static void die_in_a_child(struct life *l, void (*body)(struct fx *f))
 		make_disc(&l->f);
 		l->die = true;
 		run_life(l, body);
-		_exit(1);	/* it was to be killed */
+		_exit(1); /* it was to be killed */
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 /* between: what happens to the files meanwhile. */
-static void two_lives(const char *type, void (*first)(struct fx *f), void (*between)(struct life *l), bool resumed,
-		      bool quiet, void (*second)(struct fx *f))
+static void two_lives(const char *type, void (*first)(struct fx *f),
+		      void (*between)(struct life *l), bool resumed, bool quiet,
+		      void (*second)(struct fx *f))
 {
 	struct life *l = g_new0(struct life, 1);
 	char *dir = g_dir_make_tmp("ob-state-XXXXXX", NULL);
@@ -123,7 +124,7 @@ static void two_lives(const char *type, void (*first)(struct fx *f), void (*betw
 static co_fn void burn_begins(struct fx *f)
 {
 	FAILS(f, TUR, SENSE_POWER_ON);
-	GOOD(f, TUR);		/* the disc was in before this initiator came */
+	GOOD(f, TUR); /* the disc was in before this initiator came */
 	GOOD(f, MEDIA);
 	GOOD(f, "1e 00 00 00 01 00");
 	PAGE5(f, 0x41, 0xc4, 8);
@@ -159,7 +160,7 @@ static co_fn void leaves_things_untold(struct fx *f)
 	FAILS(f, TUR, SENSE_POWER_ON);
 	GOOD(f, EJECT);
 	GOOD(f, MEDIA);
-	GOOD(f, "1b 00 00 00 03 00");	/* UA and event pending */
+	GOOD(f, "1b 00 00 00 03 00"); /* UA and event pending */
 }
 
 static co_fn void is_told(struct fx *f)
@@ -203,7 +204,7 @@ static co_fn void closes_and_dies(struct fx *f)
 {
 	FAILS(f, TUR, SENSE_POWER_ON);
 	WRITES(f, 0, 64);
-	GOOD(f, CLOSE_IMMED_("06", "00"));	/* answered, and nothing of it done yet */
+	GOOD(f, CLOSE_IMMED_("06", "00")); /* answered, and nothing of it done yet */
 	CHECK(f, fx_command(f, TUR, 0, 0) == SENSE_OPERATION_IN_PROGRESS);
 }
 
@@ -238,7 +239,7 @@ static void test_other_initiator(void **state)
 static co_fn void sees_a_new_disc(struct fx *f)
 {
 	CHECK(f, drive_locked(f->drive) && !drive_tray_open(f->drive));
-	BYTE(f, PAGE05, 10, 0x40);	/* defaults again */
+	BYTE(f, PAGE05, 10, 0x40); /* defaults again */
 	GOOD(f, TUR);
 }
 
@@ -294,7 +295,8 @@ static void absurd(struct life *l)
 
 	memset(bad, 0xff, sizeof(bad));
 	for (unsigned i = 0; i < STATE_NEXUSES; i++)
-		write_at(l->state_path, offsetof(struct drive_state, nexus) + i * sizeof(bad), bad, sizeof(bad));
+		write_at(l->state_path, offsetof(struct drive_state, nexus) + i * sizeof(bad), bad,
+			 sizeof(bad));
 	write_at(l->state_path, offsetof(struct drive_state, op_kind), "\xff\xff", 2);
 	memset(bad, 'd', sizeof(bad));
 	for (unsigned off = 0; off + sizeof(bad) <= STATE_DISC_LEN; off += sizeof(bad))
@@ -320,7 +322,7 @@ static void test_absurd_state(void **state)
 
 static co_fn void files(struct fx *f)
 {
-	struct drive_options o = { .id = "two" };
+	struct drive_options o = {.id = "two"};
 	char *path = g_build_filename(f->dir, "state", NULL);
 	GError *error = NULL;
 	struct drive *a, *b;
@@ -332,7 +334,7 @@ static co_fn void files(struct fx *f)
 	CHECK(f, !b && error && error->code == EBUSY && strstr(error->message, path));
 	g_clear_error(&error);
 	drive_free(a);
-	a = drive_new(f->loop, &o, &error);		/* an orderly end can be resumed as well */
+	a = drive_new(f->loop, &o, &error); /* an orderly end can be resumed as well */
 	CHECK(f, a && drive_resumed(a));
 	drive_free(a);
 	CHECK(f, g_file_set_contents(path, "something of the user's", -1, NULL));
@@ -340,7 +342,8 @@ static co_fn void files(struct fx *f)
 	g_clear_error(&error);
 	char *text = NULL;
 
-	CHECK(f, g_file_get_contents(path, &text, NULL, NULL) && strcmp(text, "something of the user's") == 0);
+	CHECK(f, g_file_get_contents(path, &text, NULL, NULL) &&
+			 strcmp(text, "something of the user's") == 0);
 	g_free(text);
 	g_unlink(path);
 	o.state_path = "/nonexistent/state";
@@ -355,7 +358,8 @@ static void test_files(void **state)
 	fx_run(NULL, 0, files);
 }
 
-/* An initiator that lost its connection finds its lock again; one of another name does not get it. */
+/* An initiator that lost its connection finds its lock again; one of another name does not get it.
+ */
 static co_fn void reconnection(struct fx *f)
 {
 	struct scsi_lu *lu = drive_lu(f->drive);
@@ -408,16 +412,11 @@ static void test_crowd(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_burn_goes_on),
-		cmocka_unit_test(test_pending_conditions),
-		cmocka_unit_test(test_open_tray),
-		cmocka_unit_test(test_long_operation),
-		cmocka_unit_test(test_other_initiator),
-		cmocka_unit_test(test_loud_insertion),
-		cmocka_unit_test(test_foreign_state),
-		cmocka_unit_test(test_absurd_state),
-		cmocka_unit_test(test_files),
-		cmocka_unit_test(test_reconnection),
+		cmocka_unit_test(test_burn_goes_on),    cmocka_unit_test(test_pending_conditions),
+		cmocka_unit_test(test_open_tray),       cmocka_unit_test(test_long_operation),
+		cmocka_unit_test(test_other_initiator), cmocka_unit_test(test_loud_insertion),
+		cmocka_unit_test(test_foreign_state),   cmocka_unit_test(test_absurd_state),
+		cmocka_unit_test(test_files),           cmocka_unit_test(test_reconnection),
 		cmocka_unit_test(test_crowd),
 	};
 

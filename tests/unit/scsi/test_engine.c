@@ -1,4 +1,4 @@
-/* The engine with a unit of its own: the order of checks, ordering of commands, attentions, task management. */
+/* The engine with a fake unit: order of checks and of commands, attentions, task management. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,8 +11,11 @@
 #include "base/bytes.h"
 #include "scsi/table.h"
 
-enum { OP_PLAIN = 0x00, OP_SENSE = 0x03, OP_EXEMPT = 0x12, OP_READ = 0x28, OP_WRITE = 0x2a, OP_LATER = 0x45,
+/* clang-format off */
+enum { OP_PLAIN = 0x00, OP_SENSE = 0x03, OP_EXEMPT = 0x12, OP_READ = 0x28, OP_WRITE = 0x2a,
+OP_LATER = 0x45,
        OP_STATUS = 0x4a, OP_LUNS = 0xa0, READS_MAX = 8 };
+/* clang-format on */
 
 struct unit {
 	struct scsi_lu lu;
@@ -56,23 +59,32 @@ static co_fn enum sense count(struct scsi_cmd *c)
 
 static enum sense status(struct scsi_cmd *c)
 {
-	static const uint8_t reply[12] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 };
+	static const uint8_t reply[12] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 
 	unit_of(c)->ran[c->cdb[0]]++;
 	return scsi_reply(c, reply, sizeof(reply));
 }
 
 static const struct scsi_row rows[256] = {
-	[OP_PLAIN] = { "PLAIN", count, 6, ROW_MEDIUM, { 0 } },
-	[OP_SENSE] = { "SENSE", scsi_request_sense, 6, ROW_BUSY_OK | ROW_UA_EXEMPT | ROW_KEEP_SENSE | ROW_DATA_IN,
-		       { U8(4) }, U8(4) },
-	[OP_EXEMPT] = { "EXEMPT", count, 6, ROW_UA_EXEMPT, { BIT(1, 0) } },
-	[OP_READ] = { "READ", count, 10, ROW_MEDIUM | ROW_SHARED | ROW_DATA_IN, { BE32(2), BE16(7) } },
-	[OP_WRITE] = { "WRITE", count, 10, ROW_MEDIUM | ROW_WRITE | ROW_DATA_OUT, { BE32(2), BE16(7) } },
-	[OP_LATER] = { "LATER", NULL, 10, ROW_LATER, { 0 } },
-	[OP_STATUS] = { "STATUS", status, 10, ROW_BUSY_OK | ROW_DATA_IN, { BE16(7) }, BE16(7) },
-	[OP_LUNS] = { "LUNS", scsi_report_luns, 12, ROW_BUSY_OK | ROW_UA_EXEMPT | ROW_DATA_IN,
-		      { U8(2), BE32(6) }, BE32(6) },
+	[OP_PLAIN] = {"PLAIN", count, 6, ROW_MEDIUM, {0}},
+	[OP_SENSE] = {"SENSE",
+		      scsi_request_sense,
+		      6,
+		      ROW_BUSY_OK | ROW_UA_EXEMPT | ROW_KEEP_SENSE | ROW_DATA_IN,
+		      {U8(4)},
+		      U8(4)},
+	[OP_EXEMPT] = {"EXEMPT", count, 6, ROW_UA_EXEMPT, {BIT(1, 0)}},
+	[OP_READ] = {"READ", count, 10, ROW_MEDIUM | ROW_SHARED | ROW_DATA_IN, {BE32(2), BE16(7)}},
+	[OP_WRITE] =
+		{"WRITE", count, 10, ROW_MEDIUM | ROW_WRITE | ROW_DATA_OUT, {BE32(2), BE16(7)}},
+	[OP_LATER] = {"LATER", NULL, 10, ROW_LATER, {0}},
+	[OP_STATUS] = {"STATUS", status, 10, ROW_BUSY_OK | ROW_DATA_IN, {BE16(7)}, BE16(7)},
+	[OP_LUNS] = {"LUNS",
+		     scsi_report_luns,
+		     12,
+		     ROW_BUSY_OK | ROW_UA_EXEMPT | ROW_DATA_IN,
+		     {U8(2), BE32(6)},
+		     BE32(6)},
 };
 
 static enum sense ready(struct scsi_lu *lu, struct scsi_cmd *c)
@@ -109,8 +121,13 @@ static void destroy(struct scsi_lu *lu)
 }
 
 static const struct scsi_lu_ops ops = {
-	.rows = rows, .ready = ready, .write_protected = write_protected, .reset = reset, .free = destroy,
-	.out_length = out_length, .nexus_changed = nexus_changed,
+	.rows = rows,
+	.ready = ready,
+	.write_protected = write_protected,
+	.reset = reset,
+	.free = destroy,
+	.out_length = out_length,
+	.nexus_changed = nexus_changed,
 };
 
 struct call {
@@ -126,20 +143,23 @@ static co_fn void call_co(void *arg)
 	call->done = true;
 }
 
-static void start(struct unit *u, struct call *call, struct scsi_nexus *nexus, uint8_t op, uint64_t tag)
+static void start(struct unit *u, struct call *call, struct scsi_nexus *nexus, uint8_t op,
+		  uint64_t tag)
 {
-	*call = (struct call){ .cmd = { .nexus = nexus, .cdb = { op }, .tag = tag } };
+	*call = (struct call){.cmd = {.nexus = nexus, .cdb = {op}, .tag = tag}};
 	co_start(u->loop, call_co, call);
 }
 
 static enum sense result(const struct scsi_cmd *c)
 {
-	return c->status == SCSI_GOOD ? SENSE_GOOD : (enum sense)SENSE(c->sense[2] & 15, c->sense[12], c->sense[13]);
+	return c->status == SCSI_GOOD
+		       ? SENSE_GOOD
+		       : (enum sense)SENSE(c->sense[2] & 15, c->sense[12], c->sense[13]);
 }
 
 static co_fn enum sense run(struct scsi_nexus *nexus, uint8_t op)
 {
-	struct scsi_cmd c = { .nexus = nexus, .cdb = { op } };
+	struct scsi_cmd c = {.nexus = nexus, .cdb = {op}};
 
 	scsi_execute(&c);
 	return result(&c);
@@ -188,23 +208,24 @@ static co_fn void unknown_opcodes(struct unit *u)
 	CHECK(u, run(u->a, 0xff) == SENSE_BAD_OPCODE);
 	CHECK(u, run(u->a, OP_LATER) == SENSE_BAD_OPCODE);
 	scsi_nexus_attention(u->a, SENSE_MEDIUM_CHANGED);
-	CHECK(u, run(u->a, 0xff) == SENSE_BAD_OPCODE);		/* before the attention, which stays */
+	CHECK(u, run(u->a, 0xff) == SENSE_BAD_OPCODE); /* before the attention, which stays */
 	CHECK(u, run(u->a, OP_PLAIN) == SENSE_MEDIUM_CHANGED);
 }
 
 static co_fn void attentions(struct unit *u)
 {
 	scsi_lu_attention(&u->lu, NULL, SENSE_MEDIUM_CHANGED);
-	scsi_lu_attention(&u->lu, NULL, SENSE_MEDIUM_CHANGED);	/* not twice */
+	scsi_lu_attention(&u->lu, NULL, SENSE_MEDIUM_CHANGED); /* not twice */
 	u->readiness = SENSE_NO_MEDIUM_OPEN;
-	CHECK(u, run(u->a, OP_EXEMPT) == SENSE_NO_MEDIUM_OPEN);	/* the fake unit refuses everything */
+	CHECK(u,
+	      run(u->a, OP_EXEMPT) == SENSE_NO_MEDIUM_OPEN); /* the fake unit refuses everything */
 	u->readiness = SENSE_GOOD;
 	CHECK(u, run(u->a, OP_EXEMPT) == SENSE_GOOD);
 	CHECK(u, u->ran[OP_PLAIN] == 0);
 	CHECK(u, run(u->a, OP_PLAIN) == SENSE_MEDIUM_CHANGED);
 	CHECK(u, u->ran[OP_PLAIN] == 0);
 	CHECK(u, run(u->a, OP_PLAIN) == SENSE_GOOD);
-	CHECK(u, run(u->b, OP_PLAIN) == SENSE_MEDIUM_CHANGED);	/* each initiator for itself */
+	CHECK(u, run(u->b, OP_PLAIN) == SENSE_MEDIUM_CHANGED); /* each initiator for itself */
 	CHECK(u, run(u->b, OP_PLAIN) == SENSE_GOOD);
 	scsi_lu_attention(&u->lu, u->a, SENSE_MODE_CHANGED);
 	CHECK(u, run(u->a, OP_PLAIN) == SENSE_GOOD);
@@ -217,7 +238,7 @@ static co_fn void attention_queue(struct unit *u)
 	for (unsigned i = 0; i < NEXUS_UA_MAX + 3; i++)
 		scsi_nexus_attention(u->a, (enum sense)SENSE(6, 0x50, i));
 	CHECK(u, u->a->n_ua == NEXUS_UA_MAX);
-	scsi_nexus_attention(u->a, SENSE_DEVICE_RESET);		/* goes first */
+	scsi_nexus_attention(u->a, SENSE_DEVICE_RESET); /* goes first */
 	CHECK(u, u->a->n_ua == NEXUS_UA_MAX);
 	CHECK(u, run(u->a, OP_PLAIN) == SENSE_DEVICE_RESET);
 	CHECK(u, run(u->a, OP_PLAIN) == SENSE(6, 0x50, 0));
@@ -243,13 +264,13 @@ static co_fn void readiness_and_protection(struct unit *u)
 	CHECK(u, run(u->a, OP_READ) == SENSE_GOOD);
 	u->readiness = SENSE_NO_MEDIUM_CLOSED;
 	CHECK(u, run(u->a, OP_WRITE) == SENSE_NO_MEDIUM_CLOSED);
-	CHECK(u, run(u->a, OP_STATUS) == SENSE_GOOD);		/* runs at any time */
+	CHECK(u, run(u->a, OP_STATUS) == SENSE_GOOD); /* runs at any time */
 	CHECK(u, u->ran[OP_WRITE] == 0);
 }
 
 static co_fn enum sense run_cdb(struct unit *u, const uint8_t cdb[12], struct scsi_cmd *c)
 {
-	*c = (struct scsi_cmd){ .nexus = u->a };
+	*c = (struct scsi_cmd){.nexus = u->a};
 	memcpy(c->cdb, cdb, 12);
 	scsi_execute(c);
 	return result(c);
@@ -257,27 +278,29 @@ static co_fn enum sense run_cdb(struct unit *u, const uint8_t cdb[12], struct sc
 
 static co_fn void reserved_bits(struct unit *u)
 {
-	static const uint8_t odd[12] = { OP_READ, 0x1f, 0, 0, 0, 0, 0x01, 0, 1, 0x04 };
-	static const uint8_t fine[12] = { OP_READ, 0xe0, 1, 2, 3, 4, 0, 5, 6, 0xc0, 0xff, 0xff };
+	static const uint8_t odd[12] = {OP_READ, 0x1f, 0, 0, 0, 0, 0x01, 0, 1, 0x04};
+	static const uint8_t fine[12] = {OP_READ, 0xe0, 1, 2, 3, 4, 0, 5, 6, 0xc0, 0xff, 0xff};
 	struct scsi_cmd c;
 
-	CHECK(u, run_cdb(u, odd, &c) == SENSE_GOOD);		/* lenient */
+	CHECK(u, run_cdb(u, odd, &c) == SENSE_GOOD); /* lenient */
 	u->lu.strict = true;
 	CHECK(u, run_cdb(u, odd, &c) == SENSE_BAD_CDB_FIELD);
 	CHECK(u, c.sense[15] == (0xc8 | 4) && get_be16(c.sense + 16) == 1);
-	CHECK(u, run_cdb(u, fine, &c) == SENSE_GOOD);		/* old LUN, vendor bits, padding */
+	CHECK(u, run_cdb(u, fine, &c) == SENSE_GOOD); /* old LUN, vendor bits, padding */
 	scsi_nexus_attention(u->a, SENSE_MEDIUM_CHANGED);
 	CHECK(u, run_cdb(u, odd, &c) == SENSE_MEDIUM_CHANGED);
 	u->readiness = SENSE_NO_MEDIUM;
-	CHECK(u, run_cdb(u, (const uint8_t[12]){ OP_READ, 0, 0, 0, 0, 0, 0, 0, 0, 1 }, &c) == SENSE_NO_MEDIUM);
+	CHECK(u, run_cdb(u, (const uint8_t[12]){OP_READ, 0, 0, 0, 0, 0, 0, 0, 0, 1}, &c) ==
+			 SENSE_NO_MEDIUM);
 }
 
 /* ---- sense kept, replies ---- */
 
-static co_fn void request_sense(struct scsi_nexus *nexus, uint8_t alloc, uint8_t out[SCSI_SENSE_LEN], size_t *len)
+static co_fn void request_sense(struct scsi_nexus *nexus, uint8_t alloc,
+				uint8_t out[SCSI_SENSE_LEN], size_t *len)
 {
 	struct iovec one;
-	struct scsi_cmd c = { .nexus = nexus, .cdb = { OP_SENSE, 0, 0, 0, alloc } };
+	struct scsi_cmd c = {.nexus = nexus, .cdb = {OP_SENSE, 0, 0, 0, alloc}};
 
 	memset(out, 0, SCSI_SENSE_LEN);
 	c.in = iovs_one(&one, out, SCSI_SENSE_LEN);
@@ -291,14 +314,14 @@ static co_fn void pending_sense(struct unit *u)
 	size_t len;
 
 	CHECK(u, run(u->a, OP_LATER) == SENSE_BAD_OPCODE);
-	request_sense(u->b, 18, s, &len);			/* not the other's business */
+	request_sense(u->b, 18, s, &len); /* not the other's business */
 	CHECK(u, len == 18 && s[2] == 0);
 	request_sense(u->a, 18, s, &len);
 	CHECK(u, len == 18 && s[2] == 5 && s[12] == 0x20);
 	request_sense(u->a, 18, s, &len);
 	CHECK(u, len == 18 && s[0] == 0x70 && s[2] == 0 && s[12] == 0);
 	CHECK(u, run(u->a, OP_LATER) == SENSE_BAD_OPCODE);
-	CHECK(u, run(u->a, OP_PLAIN) == SENSE_GOOD);		/* takes it away */
+	CHECK(u, run(u->a, OP_PLAIN) == SENSE_GOOD); /* takes it away */
 	request_sense(u->a, 4, s, &len);
 	CHECK(u, len == 4 && s[2] == 0);
 	scsi_nexus_attention(u->a, SENSE_MEDIUM_CHANGED);
@@ -313,7 +336,7 @@ static co_fn void pending_sense(struct unit *u)
 
 static co_fn void deferred_errors(struct unit *u)
 {
-	struct scsi_cmd c = { .nexus = u->a, .cdb = { OP_PLAIN } };
+	struct scsi_cmd c = {.nexus = u->a, .cdb = {OP_PLAIN}};
 
 	scsi_nexus_defer(u->a, SENSE_WRITE_ERROR);
 	CHECK(u, run(u->a, OP_EXEMPT) == SENSE_GOOD);
@@ -330,7 +353,8 @@ static co_fn void truncated_replies(struct unit *u)
 	for (unsigned alloc = 0; alloc <= 14; alloc++) {
 		for (unsigned room = 0; room <= 14; room += 2) {
 			struct iovec one;
-			struct scsi_cmd c = { .nexus = u->a, .cdb = { OP_STATUS, [8] = (uint8_t)alloc } };
+			struct scsi_cmd c = {.nexus = u->a,
+					     .cdb = {OP_STATUS, [8] = (uint8_t)alloc}};
 			unsigned len = MIN(MIN(alloc, room), 12);
 
 			memset(buf, 0x5a, sizeof(buf));
@@ -346,33 +370,45 @@ static co_fn void expected_lengths(struct unit *u)
 {
 	bool out = true;
 
-	CHECK(u, scsi_expected_length(&u->lu, (const uint8_t[12]){ OP_STATUS, [7] = 1, [8] = 2 }, &out) == 0x102 && !out);
-	CHECK(u, scsi_expected_length(&u->lu, (const uint8_t[12]){ OP_WRITE, [8] = 3 }, &out) == 6144 && out);
-	CHECK(u, scsi_expected_length(&u->lu, (const uint8_t[12]){ OP_READ, [8] = 3 }, &out) == 0 && !out);
-	CHECK(u, scsi_expected_length(&u->lu, (const uint8_t[12]){ OP_PLAIN }, &out) == 0 && !out);
-	CHECK(u, scsi_expected_length(&u->lu, (const uint8_t[12]){ 0xff, 0xff, 0xff }, &out) == 0 && !out);
+	CHECK(u, scsi_expected_length(&u->lu, (const uint8_t[12]){OP_STATUS, [7] = 1, [8] = 2},
+				      &out) == 0x102 &&
+			 !out);
+	CHECK(u,
+	      scsi_expected_length(&u->lu, (const uint8_t[12]){OP_WRITE, [8] = 3}, &out) == 6144 &&
+		      out);
+	CHECK(u, scsi_expected_length(&u->lu, (const uint8_t[12]){OP_READ, [8] = 3}, &out) == 0 &&
+			 !out);
+	CHECK(u, scsi_expected_length(&u->lu, (const uint8_t[12]){OP_PLAIN}, &out) == 0 && !out);
+	CHECK(u, scsi_expected_length(&u->lu, (const uint8_t[12]){0xff, 0xff, 0xff}, &out) == 0 &&
+			 !out);
 }
 
 static co_fn void logical_units(struct unit *u)
 {
-	static const struct { uint8_t cdb[12]; enum sense sense; uint8_t first; size_t len; } cases[] = {
-		{ { 0x12, [4] = 255 }, SENSE_GOOD, 0x7f, 36 },
-		{ { 0x03, [4] = 255 }, SENSE_GOOD, 0x70, 18 },
-		{ { 0xa0, [9] = 255 }, SENSE_GOOD, 0x00, 16 },
-		{ { 0x00 }, SENSE_BAD_LUN, 0x5a, 0 },
-		{ { 0x28, [8] = 1 }, SENSE_BAD_LUN, 0x5a, 0 },
+	static const struct {
+		uint8_t cdb[12];
+		enum sense sense;
+		uint8_t first;
+		size_t len;
+	} cases[] = {
+		{{0x12, [4] = 255}, SENSE_GOOD, 0x7f, 36},
+		{{0x03, [4] = 255}, SENSE_GOOD, 0x70, 18},
+		{{0xa0, [9] = 255}, SENSE_GOOD, 0x00, 16},
+		{{0x00}, SENSE_BAD_LUN, 0x5a, 0},
+		{{0x28, [8] = 1}, SENSE_BAD_LUN, 0x5a, 0},
 	};
 	uint8_t buf[64];
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
 		struct iovec one;
-		struct scsi_cmd c = { .nexus = u->a };
+		struct scsi_cmd c = {.nexus = u->a};
 
 		memset(buf, 0x5a, sizeof(buf));
 		memcpy(c.cdb, cases[i].cdb, 12);
 		c.in = iovs_one(&one, buf, sizeof(buf));
 		scsi_execute_bad_lun(&c);
-		CHECK(u, result(&c) == cases[i].sense && c.in_done == cases[i].len && buf[0] == cases[i].first);
+		CHECK(u, result(&c) == cases[i].sense && c.in_done == cases[i].len &&
+				 buf[0] == cases[i].first);
 	}
 }
 
@@ -388,7 +424,7 @@ static co_fn void readers_share_writers_do_not(struct unit *u)
 	CHECK(u, u->running == 2);
 	start(u, &w1, u->a, OP_WRITE, 3);
 	CHECK(u, u->running == 2 && u->ran[OP_WRITE] == 0);
-	start(u, &s, u->a, OP_STATUS, 4);			/* waits for nobody */
+	start(u, &s, u->a, OP_STATUS, 4); /* waits for nobody */
 	CHECK(u, s.done);
 	release(u);
 	while (!r1.done || !r2.done || !w1.done)
@@ -435,12 +471,13 @@ static co_fn void abort_one(struct unit *u)
 	start(u, &w, u->a, OP_WRITE, 1);
 	start(u, &r, u->a, OP_READ, 2);
 	CHECK(u, scsi_query_task(u->a, 1) && scsi_query_task(u->a, 2) && !scsi_query_task(u->b, 1));
-	CHECK(u, !scsi_abort_task(u->b, 1));			/* another initiator's task */
-	r.cmd.aborted = true;					/* waits, and gives up when its turn comes */
+	CHECK(u, !scsi_abort_task(u->b, 1)); /* another initiator's task */
+	r.cmd.aborted = true;                /* waits, and gives up when its turn comes */
 	release(u);
 	while (!w.done || !r.done)
 		co_reschedule();
-	CHECK(u, w.cmd.status == SCSI_GOOD && r.cmd.status == SCSI_TASK_ABORTED && u->ran[OP_READ] == 0);
+	CHECK(u, w.cmd.status == SCSI_GOOD && r.cmd.status == SCSI_TASK_ABORTED &&
+			 u->ran[OP_READ] == 0);
 	CHECK(u, r.cmd.sense_len == 0);
 	CHECK(u, !scsi_query_task(u->a, 1) && !scsi_query_task(u->a, 2));
 }
@@ -462,7 +499,8 @@ static co_fn void abort_running(struct unit *u)
 	start(u, &other, u->b, OP_READ, 1);
 	co_start(u->loop, wake_soon, u);
 	CHECK(u, scsi_abort_task(u->a, 1));
-	CHECK(u, w.done && w.cmd.status == SCSI_TASK_ABORTED && !other.done);	/* not before it ended */
+	CHECK(u,
+	      w.done && w.cmd.status == SCSI_TASK_ABORTED && !other.done); /* not before it ended */
 	start(u, &w, u->a, OP_READ, 1);
 	co_start(u->loop, wake_soon, u);
 	scsi_abort_all(u->a);
@@ -492,11 +530,11 @@ static co_fn void reset_unit(struct unit *u)
 	CHECK(u, run(u->a, OP_PLAIN) == SENSE_GOOD);
 }
 
-#define UNIT_TEST(fn)				\
-	static void test_##fn(void **state)	\
-	{					\
-		(void)state;			\
-		with_unit(fn);			\
+#define UNIT_TEST(fn)                       \
+	static void test_##fn(void **state) \
+	{                                   \
+		(void)state;                \
+		with_unit(fn);              \
 	}
 
 UNIT_TEST(unknown_opcodes)

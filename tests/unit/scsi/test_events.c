@@ -1,10 +1,11 @@
-/* GET EVENT STATUS NOTIFICATION: replies byte by byte (mmc.md A.9), each initiator told once, and TUR in agreement. */
+/* GET EVENT STATUS NOTIFICATION: replies byte by byte (mmc.md A.9), each initiator told once, and
+ * TUR in agreement. */
 #include "mmc_fixture.h"
 
 #include <errno.h>
 
 #define GESN(classes) "4a 01 00 00 " classes " 00 00 00 ff 00"
-#define MEDIA GESN("10")
+#define MEDIA         GESN("10")
 
 static void eject_refused(struct fx *f)
 {
@@ -40,14 +41,14 @@ static co_fn void headers(struct fx *f)
 	REPLY(f, GESN("20"), "00 02 80 5e");
 	REPLY(f, GESN("01"), "00 02 80 5e");
 	FAILS(f, "4a 00 00 00 10 00 00 00 ff 00", SENSE_BAD_CDB_FIELD);
-	GOOD(f, MEDIA);					/* the disc of the fixture */
+	GOOD(f, MEDIA); /* the disc of the fixture */
 	REPLY(f, MEDIA, "00 06 04 5e 00 02 00 00");
 	REPLY(f, GESN("04"), "00 06 02 5e 00 01 00 00");
 	REPLY(f, GESN("08"), "00 06 03 5e 00 00 00 00");
 	REPLY(f, GESN("40"), "00 06 06 5e 00 00 00 00");
-	REPLY(f, GESN("ff"), "00 06 01 5e 00 00 00 00");	/* nothing new: the lowest class */
+	REPLY(f, GESN("ff"), "00 06 01 5e 00 00 00 00"); /* nothing new: the lowest class */
 	scsi_nexus_attention(f->nexus, SENSE_MEDIUM_CHANGED);
-	REPLY(f, MEDIA, "00 06 04 5e 00 02 00 00");	/* neither reports nor takes attentions */
+	REPLY(f, MEDIA, "00 06 04 5e 00 02 00 00"); /* neither reports nor takes attentions */
 	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
 }
 
@@ -57,10 +58,10 @@ static co_fn void insertion_and_removal(struct fx *f)
 	REPLY(f, MEDIA, "00 06 04 5e 00 02 00 00");
 	GOOD(f, TUR);
 	eject(f, false);
-	FAILS(f, TUR, SENSE_NO_MEDIUM_OPEN);		/* no attention for a removal */
+	FAILS(f, TUR, SENSE_NO_MEDIUM_OPEN); /* no attention for a removal */
 	REPLY(f, MEDIA, "00 06 04 5e 03 01 00 00");
 	REPLY(f, MEDIA, "00 06 04 5e 00 01 00 00");
-	eject(f, false);				/* open and empty: nothing happens */
+	eject(f, false); /* open and empty: nothing happens */
 	REPLY(f, MEDIA, "00 06 04 5e 00 01 00 00");
 	insert(f);
 	REPLY(f, MEDIA, "00 06 04 5e 02 02 00 00");
@@ -116,7 +117,7 @@ static co_fn void persistent_lock(struct fx *f)
 	GOOD(f, "1e 00 00 00 01 00");
 	scsi_lu_reset(f->nexus);
 	FAILS(f, TUR, SENSE_DEVICE_RESET);
-	CHECK(f, drive_locked(f->drive));		/* a reset takes only the other one away */
+	CHECK(f, drive_locked(f->drive)); /* a reset takes only the other one away */
 	GOOD(f, "1e 00 00 00 02 00");
 	CHECK(f, !drive_locked(f->drive));
 	REPLY(f, GESN("08"), "00 06 03 5e 00 00 00 00");
@@ -124,25 +125,26 @@ static co_fn void persistent_lock(struct fx *f)
 
 static co_fn void several_initiators(struct fx *f)
 {
-	struct scsi_nexus *mine = f->nexus, *other = scsi_nexus_new(drive_lu(f->drive), "other", NULL, NULL, true);
+	struct scsi_nexus *mine = f->nexus,
+			  *other = scsi_nexus_new(drive_lu(f->drive), "other", NULL, NULL, true);
 
 	GOOD(f, MEDIA);
-	GOOD(f, "1b 00 00 00 02 00");			/* I eject */
+	GOOD(f, "1b 00 00 00 02 00"); /* I eject */
 	REPLY(f, MEDIA, "00 06 04 5e 03 01 00 00");
 	f->nexus = other;
 	REPLY(f, MEDIA, "00 06 04 5e 03 01 00 00");
 	REPLY(f, MEDIA, "00 06 04 5e 00 01 00 00");
-	GOOD(f, "1b 00 00 00 03 00");			/* the other loads */
+	GOOD(f, "1b 00 00 00 03 00"); /* the other loads */
 	REPLY(f, MEDIA, "00 06 04 5e 02 02 00 00");
 	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
-	GOOD(f, "1e 00 00 00 01 00");			/* and locks */
+	GOOD(f, "1e 00 00 00 01 00"); /* and locks */
 	f->nexus = mine;
 	REPLY(f, MEDIA, "00 06 04 5e 02 02 00 00");
 	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
 	FAILS(f, "1b 00 00 00 02 00", SENSE_REMOVAL_PREVENTED);
-	GOOD(f, "1e 00 00 00 00 00");			/* my unlocking does not undo the other's lock */
+	GOOD(f, "1e 00 00 00 00 00"); /* my unlocking does not undo the other's lock */
 	FAILS(f, "1b 00 00 00 02 00", SENSE_REMOVAL_PREVENTED);
-	scsi_nexus_free(other);				/* its going does */
+	scsi_nexus_free(other); /* its going does */
 	GOOD(f, "1b 00 00 00 02 00");
 }
 
@@ -156,7 +158,7 @@ static co_fn void power(struct fx *f)
 	REPLY(f, GESN("04"), "00 06 02 5e 01 01 00 00");
 	REPLY(f, GESN("04"), "00 06 02 5e 00 01 00 00");
 	GOOD(f, "1b 00 00 00 01 00");
-	REPLY(f, GESN("04"), "00 06 02 5e 00 01 00 00");	/* it was active already */
+	REPLY(f, GESN("04"), "00 06 02 5e 00 01 00 00"); /* it was active already */
 	FAILS(f, "1b 00 00 00 40 00", SENSE_BAD_CDB_FIELD);
 }
 
@@ -174,11 +176,11 @@ static co_fn void events_end(struct fx *f)
 	CHECK(f, n == 4);
 }
 
-#define ON(name)					\
-	static void test_##name(void **state)		\
-	{						\
-		(void)state;				\
-		fx_run("dvd+r", 0, name);		\
+#define ON(name)                              \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run("dvd+r", 0, name);     \
 	}
 
 ON(headers)

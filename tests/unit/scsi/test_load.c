@@ -1,18 +1,18 @@
-/* The tray: START STOP UNIT, the same disc coming back, what the host does meanwhile; and MECHANISM STATUS. */
+/* The tray: START STOP UNIT, the same disc coming back, what the host does; MECHANISM STATUS. */
 #include "mmc_fixture.h"
 
 #include <errno.h>
 
-#define EJECT "1b 00 00 00 02 00"
-#define LOAD "1b 00 00 00 03 00"
+#define EJECT     "1b 00 00 00 02 00"
+#define LOAD      "1b 00 00 00 03 00"
 #define MECHANISM "bd 00 00 00 00 00 00 00 00 ff 00 00"
 
 static co_fn void start_stop(struct fx *f)
 {
 	GOOD(f, "1b 00 00 00 00 00");
-	GOOD(f, TUR);					/* spun down is ready all the same */
+	GOOD(f, TUR); /* spun down is ready all the same */
 	GOOD(f, "1b 00 00 00 01 00");
-	GOOD(f, LOAD);					/* it is loaded: harmless, no attention */
+	GOOD(f, LOAD); /* it is loaded: harmless, no attention */
 	GOOD(f, TUR);
 	REPLY(f, MECHANISM, "00 00 00 00 00 01 00 00");
 	GOOD(f, EJECT);
@@ -27,7 +27,7 @@ static co_fn void start_stop(struct fx *f)
 	WORD32(f, PROFILE, 4, 0x1b);
 	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
 	GOOD(f, TUR);
-	FAILS(f, "1b 00 00 00 04 00", SENSE_BAD_CDB_FIELD);	/* FL */
+	FAILS(f, "1b 00 00 00 04 00", SENSE_BAD_CDB_FIELD); /* FL */
 }
 
 static co_fn void empty_drive(struct fx *f)
@@ -60,8 +60,9 @@ static co_fn void eject_in_the_background(struct fx *f)
 {
 	WRITES(f, 0, 64);
 	GOOD(f, "1b 01 00 00 02 00");
-	for (unsigned i = 0; i < 1000 && fx_command(f, TUR, 0, 0) == SENSE_OPERATION_IN_PROGRESS; i++) {
-		CHECK(f, f->sense_bytes[15] & 0x80);	/* progress */
+	for (unsigned i = 0; i < 1000 && fx_command(f, TUR, 0, 0) == SENSE_OPERATION_IN_PROGRESS;
+	     i++) {
+		CHECK(f, f->sense_bytes[15] & 0x80); /* progress */
 		GOOD(f, "12 00 00 00 24 00");
 		FAILS(f, LOAD, SENSE_OPERATION_IN_PROGRESS);
 		co_sleep_ns(1000000);
@@ -79,7 +80,7 @@ static co_fn void host_takes_the_ejected_disc(struct fx *f)
 
 	GOOD(f, EJECT);
 	disc = disc_open(f->path, DISC_OPEN_RDWR, 0, &error);
-	CHECK(f, !disc && error);			/* the drive still has it */
+	CHECK(f, !disc && error); /* the drive still has it */
 	g_clear_error(&error);
 	CHECK(f, drive_eject(f->drive, false, &error));
 	GOOD(f, LOAD);
@@ -88,7 +89,8 @@ static co_fn void host_takes_the_ejected_disc(struct fx *f)
 	CHECK(f, disc && drive_insert(f->drive, disc, false, &error));
 	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
 	disc = disc_open(f->path, DISC_OPEN_NO_LOCK, 0, &error);
-	CHECK(f, disc && !drive_insert(f->drive, disc, false, &error) && error && error->code == EBUSY);
+	CHECK(f, disc && !drive_insert(f->drive, disc, false, &error) && error &&
+			 error->code == EBUSY);
 	g_clear_error(&error);
 	GOOD(f, TUR);
 }
@@ -137,11 +139,11 @@ static co_fn void descriptions(struct fx *f)
 	DESCRIBES(f, "empty");
 }
 
-#define ON(name, type, blocks)				\
-	static void test_##name(void **state)		\
-	{						\
-		(void)state;				\
-		fx_run(type, blocks, name);		\
+#define ON(name, type, blocks)                \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, blocks, name);   \
 	}
 
 ON(start_stop, "dvd+r", 0)

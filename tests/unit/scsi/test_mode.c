@@ -1,9 +1,10 @@
-/* MODE SENSE and MODE SELECT: pages byte by byte, the rules of page 05h, and lists that are wrong. */
+/* MODE SENSE and MODE SELECT: pages byte by byte, the rules of page 05h, and lists that are wrong.
+ */
 #include "mmc_fixture.h"
 
 #define SENSE10(page, len) "5a 08 " page " 00 00 00 00 00 " len " 00"
-#define SELECT10(len) "55 10 00 00 00 00 00 00 " len " 00"
-#define HEAD "00 00 00 00 00 00 00 00"
+#define SELECT10(len)      "55 10 00 00 00 00 00 00 " len " 00"
+#define HEAD               "00 00 00 00 00 00 00 00"
 
 static co_fn void golden_page_2a(struct fx *f)
 {
@@ -25,10 +26,10 @@ static co_fn void golden_page_05(struct fx *f)
 	      "00 00 00 00 00 20 00 96 00 00 00 00 00 00 00 00"
 	      "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"
 	      "00 00 00 00 00 00 00 00 00 00 00 00");
-	REPLY(f, SENSE10("45", "0d"), "00 3a 00 00 00 00 00 00 05 32 7f ff 0f");	/* changeable */
+	REPLY(f, SENSE10("45", "0d"), "00 3a 00 00 00 00 00 00 05 32 7f ff 0f"); /* changeable */
 	PAGE5(f, 0x41, 0xc4, 8);
 	REPLY(f, SENSE10("05", "0d"), "00 3a 00 00 00 00 00 00 05 32 41 c4 08");
-	REPLY(f, SENSE10("85", "0d"), "00 3a 00 00 00 00 00 00 05 32 40 05 08");	/* defaults stay */
+	REPLY(f, SENSE10("85", "0d"), "00 3a 00 00 00 00 00 00 05 32 40 05 08"); /* defaults stay */
 }
 
 static co_fn void headers_and_refusals(struct fx *f)
@@ -41,7 +42,7 @@ static co_fn void headers_and_refusals(struct fx *f)
 	GOOD(f, "5a 00 3f ff 00 00 00 00 ff 00");
 	FAILS(f, SENSE10("00", "ff"), SENSE_BAD_CDB_FIELD);
 	FAILS(f, SENSE10("03", "ff"), SENSE_BAD_CDB_FIELD);
-	for (unsigned page = 0x30; page < 0x3f; page++) {	/* 30h would make a Ricoh of the drive */
+	for (unsigned page = 0x30; page < 0x3f; page++) { /* 30h would make a Ricoh of the drive */
 		char cdb[64];
 
 		g_snprintf(cdb, sizeof(cdb), "5a 00 %02x 00 00 00 00 00 ff 00", page);
@@ -52,7 +53,7 @@ static co_fn void headers_and_refusals(struct fx *f)
 /* Page 3Fh: all of them, ascending, and the length of the whole is right. */
 static co_fn void all_pages(struct fx *f)
 {
-	static const uint8_t codes[] = { 0x01, 0x05, 0x08, 0x0e, 0x1a, 0x1d, 0x2a };
+	static const uint8_t codes[] = {0x01, 0x05, 0x08, 0x0e, 0x1a, 0x1d, 0x2a};
 	unsigned n = 0, off = 8;
 
 	GOOD(f, "5a 00 3f 00 00 00 00 03 ff 00");
@@ -70,7 +71,7 @@ static co_fn void all_pages(struct fx *f)
 static co_fn void select_lists(struct fx *f)
 {
 	GOOD(f, SELECT10("00"));
-	SENDS(f, "55 11 00 00 00 00 00 00 08 00", HEAD, SENSE_BAD_CDB_FIELD);		/* SP */
+	SENDS(f, "55 11 00 00 00 00 00 00 08 00", HEAD, SENSE_BAD_CDB_FIELD); /* SP */
 	SENDS(f, SELECT10("04"), "00 00 00 00", SENSE_PARAMETER_LENGTH);
 	SENDS(f, SELECT10("08"), HEAD, SENSE_GOOD);
 	SENDS(f, SELECT10("09"), HEAD "08", SENSE_PARAMETER_LENGTH);
@@ -81,22 +82,26 @@ static co_fn void select_lists(struct fx *f)
 	SENDS(f, SELECT10("13"), HEAD "08 09 04 00 00 00 00 00 00 00 00", SENSE_BAD_PARAMETER);
 	SENDS(f, SELECT10("14"), HEAD "88 0a 05 00 00 00 00 00 00 00 00 00", SENSE_GOOD);
 	BYTE(f, SENSE10("08", "ff"), 10, 0x05);
-	SENDS(f, "15 10 00 00 10 00", "00 00 00 00 08 0a 04 00 00 00 00 00 00 00 00 00", SENSE_GOOD);
+	SENDS(f, "15 10 00 00 10 00", "00 00 00 00 08 0a 04 00 00 00 00 00 00 00 00 00",
+	      SENSE_GOOD);
 	BYTE(f, SENSE10("08", "ff"), 10, 0x04);
 	/* Block descriptors: 2048 or none. */
 	SENDS(f, SELECT10("10"), "00 00 00 00 00 00 00 08 00 00 00 00 00 00 08 00", SENSE_GOOD);
-	SENDS(f, SELECT10("10"), "00 00 00 00 00 00 00 08 00 00 00 00 00 00 09 30", SENSE_BAD_PARAMETER);
+	SENDS(f, SELECT10("10"), "00 00 00 00 00 00 00 08 00 00 00 00 00 00 09 30",
+	      SENSE_BAD_PARAMETER);
 	SENDS(f, SELECT10("0c"), "00 00 00 00 00 00 00 04 00 00 00 00", SENSE_BAD_PARAMETER);
 	SENDS(f, SELECT10("0c"), "00 00 00 00 00 00 00 08 00 00 00 00", SENSE_PARAMETER_LENGTH);
 	/* libburn's page 01h: two bytes filled, the rest zero. */
 	SENDS(f, SELECT10("14"), HEAD "01 0a 20 05 00 00 00 00 00 00 00 00", SENSE_GOOD);
-	REPLY(f, SENSE10("01", "ff"), "00 12 00 00 00 00 00 00 01 0a 20 05 00 00 00 00 00 00 00 00");
+	REPLY(f, SENSE10("01", "ff"),
+	      "00 12 00 00 00 00 00 00 01 0a 20 05 00 00 00 00 00 00 00 00");
 }
 
 /* One list with a bad page at its end changes nothing. */
 static co_fn void all_or_nothing(struct fx *f)
 {
-	SENDS(f, SELECT10("20"), HEAD "08 0a 05 00 00 00 00 00 00 00 00 00 2a 0a 00 00 00 00 00 00 00 00 00 00",
+	SENDS(f, SELECT10("20"),
+	      HEAD "08 0a 05 00 00 00 00 00 00 00 00 00 2a 0a 00 00 00 00 00 00 00 00 00 00",
 	      SENSE_BAD_PARAMETER);
 	BYTE(f, SENSE10("08", "ff"), 10, 0x04);
 }
@@ -125,7 +130,8 @@ static co_fn enum sense try_page5(struct fx *f, unsigned type, unsigned block_ty
 	return fx_command(f, SELECT10("3c"), 60, 0);
 }
 
-/* As burning programs probe: every write type with every block type; what is refused leaves the page alone. */
+/* As burning programs probe: every write type with every block type; what is refused leaves the
+ * page alone. */
 static co_fn void probe(struct fx *f, const unsigned accepted[5])
 {
 	for (unsigned type = 0; type < 5; type++) {
@@ -133,12 +139,14 @@ static co_fn void probe(struct fx *f, const unsigned accepted[5])
 			bool good = accepted[type] >> dbt & 1;
 
 			GOOD(f, SENSE10("05", "ff"));
-			CHECK(f, try_page5(f, 1, 8) == SENSE_GOOD || try_page5(f, 2, 8) == SENSE_GOOD);
+			CHECK(f,
+			      try_page5(f, 1, 8) == SENSE_GOOD || try_page5(f, 2, 8) == SENSE_GOOD);
 			GOOD(f, SENSE10("05", "ff"));
 			uint8_t before = f->in[10], after;
 
 			if (try_page5(f, type, dbt) != (good ? SENSE_GOOD : SENSE_BAD_PARAMETER))
-				fx_fail(f, __LINE__, "write type %u, block type %u: %06x", type, dbt, f->sense);
+				fx_fail(f, __LINE__, "write type %u, block type %u: %06x", type,
+					dbt, f->sense);
 			GOOD(f, SENSE10("05", "ff"));
 			after = f->in[10];
 			CHECK(f, after == (good ? (0x40 | type) : before));
@@ -148,17 +156,17 @@ static co_fn void probe(struct fx *f, const unsigned accepted[5])
 
 static co_fn void probe_cd_or_nothing(struct fx *f)
 {
-	probe(f, (const unsigned[5]){ 0, 0x100, 0x101, 0, 0 });
+	probe(f, (const unsigned[5]){0, 0x100, 0x101, 0, 0});
 }
 
 static co_fn void probe_dvd_minus(struct fx *f)
 {
-	probe(f, (const unsigned[5]){ 0x100, 0, 0x101, 0, 0 });
+	probe(f, (const unsigned[5]){0x100, 0, 0x101, 0, 0});
 }
 
 static co_fn void probe_others(struct fx *f)
 {
-	probe(f, (const unsigned[5]){ 0x3f0f, 0x3f0f, 0x3f0f, 0, 0 });
+	probe(f, (const unsigned[5]){0x3f0f, 0x3f0f, 0x3f0f, 0, 0});
 }
 
 static co_fn void other_rules_of_page_05(struct fx *f)
@@ -166,20 +174,20 @@ static co_fn void other_rules_of_page_05(struct fx *f)
 	uint8_t page[64];
 
 	memset(f->out, 0, 64);
-	memcpy(f->out + 8, "\x05\x36\x41\x04\x08", 5);		/* the long form */
+	memcpy(f->out + 8, "\x05\x36\x41\x04\x08", 5); /* the long form */
 	CHECK(f, fx_command(f, SELECT10("40"), 64, 0) == SENSE_GOOD);
 	GOOD(f, SENSE10("05", "ff"));
 	CHECK(f, f->in_done == 60 && f->in[9] == 0x32 && f->in[10] == 0x41);
 	memcpy(page, f->in, 60);
-	f->out[11] = 0x84;					/* reserved multi-session value */
+	f->out[11] = 0x84; /* reserved multi-session value */
 	CHECK(f, fx_command(f, SELECT10("40"), 64, 0) == SENSE_BAD_PARAMETER);
 	GOOD(f, SENSE10("05", "ff"));
 	CHECK(f, memcmp(page, f->in, 60) == 0);
-	GOOD(f, SENSE10("85", "ff"));				/* the defaults can always be put back */
+	GOOD(f, SENSE10("85", "ff")); /* the defaults can always be put back */
 	memcpy(f->out, f->in, 60);
 	CHECK(f, fx_command(f, SELECT10("3c"), 60, 0) == SENSE_GOOD);
 	PAGE5(f, 0x42, 0x04, 0);
-	RELOAD(f, false);					/* a medium brings its own defaults */
+	RELOAD(f, false); /* a medium brings its own defaults */
 	BYTE(f, SENSE10("05", "ff"), 10, 0x40);
 }
 
@@ -196,10 +204,12 @@ static co_fn void software_write_protection(struct fx *f)
 
 static co_fn void others_are_told(struct fx *f)
 {
-	struct scsi_nexus *mine = f->nexus, *other = scsi_nexus_new(drive_lu(f->drive), "other", NULL, NULL, true);
+	struct scsi_nexus *mine = f->nexus,
+			  *other = scsi_nexus_new(drive_lu(f->drive), "other", NULL, NULL, true);
 
 	SENDS(f, SELECT10("14"), HEAD "08 0a 05 00 00 00 00 00 00 00 00 00", SENSE_GOOD);
-	SENDS(f, SELECT10("14"), HEAD "08 0a 05 00 00 00 00 00 00 00 00 00", SENSE_GOOD);	/* nothing new */
+	SENDS(f, SELECT10("14"), HEAD "08 0a 05 00 00 00 00 00 00 00 00 00",
+	      SENSE_GOOD); /* nothing new */
 	GOOD(f, TUR);
 	f->nexus = other;
 	FAILS(f, TUR, SENSE_MODE_CHANGED);
@@ -208,11 +218,11 @@ static co_fn void others_are_told(struct fx *f)
 	scsi_nexus_free(other);
 }
 
-#define ON(name, type, fn)				\
-	static void test_##name(void **state)		\
-	{						\
-		(void)state;				\
-		fx_run(type, 0, fn);			\
+#define ON(name, type, fn)                    \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, 0, fn);          \
 	}
 
 ON(golden_page_2a, "cd-r", golden_page_2a)

@@ -2,8 +2,8 @@
 #include "mmc_fixture.h"
 
 #define PERFORMANCE(b1, max, type) "ac " b1 " 00 00 00 00 00 00 00 " max " " type " 00"
-#define STREAMING "b6 00 00 00 00 00 00 00 00 00 1c 00"
-#define SPEED(read, write) "bb 00 " read " " write " 00 00 00 00 00 00"
+#define STREAMING                  "b6 00 00 00 00 00 00 00 00 00 1c 00"
+#define SPEED(read, write)         "bb 00 " read " " write " 00 00 00 00 00 00"
 
 static co_fn void expect_write_speed(struct fx *f, int line, unsigned kb)
 {
@@ -47,9 +47,9 @@ static co_fn void set_speed(struct fx *f)
 	WRITE_SPEED(f, 22160);
 	GOOD(f, SPEED("ff ff", "15 a4"));
 	WRITE_SPEED(f, 5540);
-	GOOD(f, SPEED("ff ff", "2b 47"));		/* just below 8x: 4x */
+	GOOD(f, SPEED("ff ff", "2b 47")); /* just below 8x: 4x */
 	WRITE_SPEED(f, 5540);
-	GOOD(f, SPEED("ff ff", "00 01"));		/* never below what the medium can do */
+	GOOD(f, SPEED("ff ff", "00 01")); /* never below what the medium can do */
 	WRITE_SPEED(f, 5540);
 	GOOD(f, SPEED("ff ff", "ff ff"));
 	WRITE_SPEED(f, 22160);
@@ -57,20 +57,25 @@ static co_fn void set_speed(struct fx *f)
 
 static co_fn void set_streaming(struct fx *f)
 {
-	SENDS(f, STREAMING, "00 00 00 00 00 00 00 00 00 00 00 00 00 00 56 90 00 00 03 e8 00 00 2b 48 00 00 03 e8",
+	SENDS(f, STREAMING,
+	      "00 00 00 00 00 00 00 00 00 00 00 00 00 00 56 90 00 00 03 e8 00 00 2b 48 00 00 03 e8",
 	      SENSE_GOOD);
 	WRITE_SPEED(f, 11080);
 	/* libburn: any size, unlimited reading; end address beyond everything. */
-	SENDS(f, STREAMING, "00 00 00 00 00 00 00 00 ff ff ff ff 10 00 00 00 00 00 03 e8 00 00 15 a4 00 00 03 e8",
+	SENDS(f, STREAMING,
+	      "00 00 00 00 00 00 00 00 ff ff ff ff 10 00 00 00 00 00 03 e8 00 00 15 a4 00 00 03 e8",
 	      SENSE_GOOD);
 	WRITE_SPEED(f, 5540);
-	SENDS(f, STREAMING, "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
-	      SENSE_GOOD);				/* no time: as fast as can be */
+	SENDS(f, STREAMING,
+	      "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
+	      SENSE_GOOD); /* no time: as fast as can be */
 	WRITE_SPEED(f, 22160);
-	SENDS(f, STREAMING, "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 00 00 03 e8 00 00 00 01 00 00 03 e8",
+	SENDS(f, STREAMING,
+	      "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 00 00 03 e8 00 00 00 01 00 00 03 e8",
 	      SENSE_GOOD);
 	WRITE_SPEED(f, 5540);
-	SENDS(f, STREAMING, "04 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
+	SENDS(f, STREAMING,
+	      "04 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
 	      SENSE_GOOD);
 	WRITE_SPEED(f, 22160);
 	SENDS(f, STREAMING, "00 00 00 00", SENSE_PARAMETER_LENGTH);
@@ -95,7 +100,8 @@ static co_fn void none_is_too_slow(struct fx *f)
 	CHECK(f, n > 0);
 	for (unsigned i = 0; i < n; i++) {
 		CHECK(f, get_be32(f->in + 8 + 16 * i + 12) >= slowest);
-		CHECK(f, i == 0 || get_be32(f->in + 8 + 16 * i + 12) < get_be32(f->in + 8 + 16 * i - 4));
+		CHECK(f, i == 0 || get_be32(f->in + 8 + 16 * i + 12) <
+					   get_be32(f->in + 8 + 16 * i - 4));
 	}
 	GOOD(f, SPEED("00 01", "00 01"));
 	GOOD(f, "5a 08 2a 00 00 00 00 00 ff 00");
@@ -103,11 +109,11 @@ static co_fn void none_is_too_slow(struct fx *f)
 	CHECK(f, f->in[9] == 0x1e + 4 * get_be16(f->in + 8 + 30) && f->in_done <= 128);
 }
 
-#define ON(test, type, fn)				\
-	static void test_##test(void **state)		\
-	{						\
-		(void)state;				\
-		fx_run(type, 0, fn);			\
+#define ON(test, type, fn)                    \
+	static void test_##test(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, 0, fn);          \
 	}
 
 ON(write_speed_list, "dvd+r", write_speed_list)

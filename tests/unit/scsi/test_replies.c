@@ -1,6 +1,7 @@
 /*
- * Every command that answers with data, with every allocation length: truncated without complaint, never a byte too
- * many, and the same beginning whatever the length (mmc.md 1.1). And long operations: progress, errors that come later.
+ * Every command that answers with data, with every allocation length: truncated without complaint,
+ * never a byte too many, and the same beginning whatever the length (mmc.md 1.1). And long
+ * operations: progress, errors that come later.
  */
 #include "mmc_fixture.h"
 
@@ -8,28 +9,45 @@
 
 /* CDBs with the allocation length left zero; where it lies comes from the command's own row. */
 static const char *const with_length[] = {
-	"03 00 00 00 00 00", "12 00 00 00 00 00", "12 01 00 00 00 00", "12 01 80 00 00 00", "12 01 83 00 00 00",
-	"1a 08 3f 00 00 00", "5a 08 3f 00 00 00 00 00 00 00", "5a 08 7f 00 00 00 00 00 00 00",
-	"23 00 00 00 00 00 00 00 00 00", "43 00 00 00 00 00 00 00 00 00", "43 02 01 00 00 00 00 00 00 00",
-	"46 00 00 00 00 00 00 00 00 00", "46 01 00 00 00 00 00 00 00 00", "46 02 00 21 00 00 00 00 00 00",
-	"4a 01 00 00 10 00 00 00 00 00", "4a 01 00 00 20 00 00 00 00 00", "51 00 00 00 00 00 00 00 00 00",
-	"51 01 00 00 00 00 00 00 00 00", "52 01 00 00 00 01 00 00 00 00", "5c 00 00 00 00 00 00 00 00 00",
-	"a0 00 00 00 00 00 00 00 00 00 00 00", "a4 00 00 00 00 00 00 00 00 00 08 00",
-	"ad 00 00 00 00 00 00 00 00 00 00 00", "ad 00 00 00 00 00 00 ff 00 00 00 00",
-	"bd 00 00 00 00 00 00 00 00 00 00 00", "3c 03 00 00 00 00 00 00 00 00",
+	"03 00 00 00 00 00",
+	"12 00 00 00 00 00",
+	"12 01 00 00 00 00",
+	"12 01 80 00 00 00",
+	"12 01 83 00 00 00",
+	"1a 08 3f 00 00 00",
+	"5a 08 3f 00 00 00 00 00 00 00",
+	"5a 08 7f 00 00 00 00 00 00 00",
+	"23 00 00 00 00 00 00 00 00 00",
+	"43 00 00 00 00 00 00 00 00 00",
+	"43 02 01 00 00 00 00 00 00 00",
+	"46 00 00 00 00 00 00 00 00 00",
+	"46 01 00 00 00 00 00 00 00 00",
+	"46 02 00 21 00 00 00 00 00 00",
+	"4a 01 00 00 10 00 00 00 00 00",
+	"4a 01 00 00 20 00 00 00 00 00",
+	"51 00 00 00 00 00 00 00 00 00",
+	"51 01 00 00 00 00 00 00 00 00",
+	"52 01 00 00 00 01 00 00 00 00",
+	"5c 00 00 00 00 00 00 00 00 00",
+	"a0 00 00 00 00 00 00 00 00 00 00 00",
+	"a4 00 00 00 00 00 00 00 00 00 08 00",
+	"ad 00 00 00 00 00 00 00 00 00 00 00",
+	"ad 00 00 00 00 00 00 ff 00 00 00 00",
+	"bd 00 00 00 00 00 00 00 00 00 00 00",
+	"3c 03 00 00 00 00 00 00 00 00",
 };
 
 enum { LENGTHS = 300 };
 
 static co_fn void sweep(struct fx *f, const char *text)
 {
-	uint8_t cdb[12] = { 0 }, whole[LENGTHS];
+	uint8_t cdb[12] = {0}, whole[LENGTHS];
 	size_t n = fx_hex(text, cdb, sizeof(cdb)), full = 0;
 	int field = mmc_rows[cdb[0]].alloc;
 	unsigned max = fld_bytes(field) == 1 ? 255 : LENGTHS;
 
 	for (unsigned i = 0; i <= max; i++) {
-		unsigned len = max - i;	/* the longest first, as the measure for the others */
+		unsigned len = max - i; /* the longest first, as the measure for the others */
 		char hex[64];
 
 		fld_put(cdb, field, len);
@@ -56,7 +74,7 @@ static co_fn void sweep(struct fx *f, const char *text)
 
 static co_fn void all_lengths(struct fx *f)
 {
-	bool seen[256] = { false };
+	bool seen[256] = {false};
 
 	WRITES(f, 0, 64);
 	GOOD(f, CLOSE("06", "00"));
@@ -72,7 +90,8 @@ static co_fn void all_lengths(struct fx *f)
 	/* None was forgotten; these need a CD, a medium with a serial number, or a key. */
 	seen[0x42] = seen[0x44] = seen[0xab] = true;
 	for (unsigned op = 0; op < 256; op++) {
-		if (mmc_rows[op].handler && mmc_rows[op].flags & ROW_DATA_IN && mmc_rows[op].alloc && !seen[op])
+		if (mmc_rows[op].handler && mmc_rows[op].flags & ROW_DATA_IN &&
+		    mmc_rows[op].alloc && !seen[op])
 			fx_fail(f, __LINE__, "opcode %02x is not swept", op);
 	}
 }
@@ -85,7 +104,8 @@ static co_fn void little_room(struct fx *f)
 	for (size_t room = 0; room <= 4096; room += 512) {
 		CHECK(f, fx_command(f, "28 00 00 00 00 00 00 00 02 00", 0, room) == SENSE_GOOD);
 		CHECK(f, f->in_done == room);
-		CHECK(f, fx_command(f, "46 00 00 00 00 00 00 04 00 00", 0, room / 64) == SENSE_GOOD);
+		CHECK(f,
+		      fx_command(f, "46 00 00 00 00 00 00 04 00 00", 0, room / 64) == SENSE_GOOD);
 		CHECK(f, f->in_done == MIN(room / 64, get_be32(f->in) + 4u) || room == 0);
 	}
 }
@@ -99,8 +119,9 @@ static co_fn void busy_answers(struct fx *f)
 	CHECK(f, fx_command(f, TUR, 0, 0) == SENSE_OPERATION_IN_PROGRESS);
 	CHECK(f, f->sense_bytes[15] == 0x80);
 	GOOD(f, "03 00 00 00 12 00");
-	CHECK(f, f->in_done == 18 && f->in[0] == 0x70 && f->in[2] == 2 && f->in[12] == 4 && f->in[13] == 7);
-	GOOD(f, "03 00 00 00 12 00");		/* and again, now as the unit's state */
+	CHECK(f, f->in_done == 18 && f->in[0] == 0x70 && f->in[2] == 2 && f->in[12] == 4 &&
+			 f->in[13] == 7);
+	GOOD(f, "03 00 00 00 12 00"); /* and again, now as the unit's state */
 	CHECK(f, f->in_done == 18 && f->in[2] == 2 && f->in[13] == 7 && f->in[15] == 0x80);
 	FAILS(f, DISC_INFO, SENSE_OPERATION_IN_PROGRESS);
 	FAILS(f, CAPACITY, SENSE_OPERATION_IN_PROGRESS);
@@ -116,7 +137,7 @@ static co_fn void busy_answers(struct fx *f)
 	GOOD(f, "5a 08 2a 00 00 00 00 00 ff 00");
 	GOOD(f, "1e 00 00 00 01 00");
 	GOOD(f, "1e 00 00 00 00 00");
-	CHECK(f, f->drive->op.kind == LONG_CLOSE);	/* all of that was answered while it ran */
+	CHECK(f, f->drive->op.kind == LONG_CLOSE); /* all of that was answered while it ran */
 	WAITS(f);
 	BYTE(f, DISC_INFO, 2, 0x0e);
 }
@@ -137,14 +158,15 @@ static co_fn void progress_is_scaled(struct fx *f)
 /* CLOSE SESSION over an empty reserved track, in the background: the next command tells. */
 static co_fn void errors_come_later(struct fx *f)
 {
-	struct scsi_nexus *mine = f->nexus, *other = scsi_nexus_new(drive_lu(f->drive), "other", NULL, NULL, true);
+	struct scsi_nexus *mine = f->nexus,
+			  *other = scsi_nexus_new(drive_lu(f->drive), "other", NULL, NULL, true);
 
 	GOOD(f, "53 00 00 00 00 00 00 01 00 00");
 	GOOD(f, CLOSE_IMMED_("02", "00"));
 	for (unsigned i = 0; i < 5000 && f->drive->op.kind != LONG_NONE; i++)
 		co_sleep_ns(1000000);
 	f->nexus = other;
-	GOOD(f, TUR);				/* not the one who asked */
+	GOOD(f, TUR); /* not the one who asked */
 	f->nexus = mine;
 	FAILS(f, TUR, SENSE_RESERVED_TRACK_EMPTY);
 	CHECK(f, f->sense_bytes[0] == 0x71);
@@ -164,7 +186,7 @@ static co_fn void nobody_to_tell(struct fx *f)
 
 static void expect_length(struct fx *f, int line, const char *text, size_t expected, bool out)
 {
-	uint8_t cdb[12] = { 0 };
+	uint8_t cdb[12] = {0};
 	bool got_out;
 	size_t got;
 
@@ -195,11 +217,11 @@ static co_fn void lengths_before_execution(struct fx *f)
 	MOVES(f, "be 00 00 00 00 00 00 00 02 10 00 00", 4096, false);
 }
 
-#define ON(name, type)					\
-	static void test_##name(void **state)		\
-	{						\
-		(void)state;				\
-		fx_run(type, 0, name);			\
+#define ON(name, type)                        \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, 0, name);        \
 	}
 
 ON(all_lengths, "dvd+r")

@@ -20,45 +20,48 @@ static void expect(enum sense code, const struct scsi_cmd *c, const uint8_t byte
 
 static void test_progress(void **state)
 {
-	struct scsi_cmd c = { .detail = { .progress_valid = true, .progress = 0x8000 } };
+	struct scsi_cmd c = {.detail = {.progress_valid = true, .progress = 0x8000}};
 
 	(void)state;
 	expect(SENSE_OPERATION_IN_PROGRESS, &c,
-	       (const uint8_t[]){ 0x70, 0, 2, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x04, 0x07, 0, 0x80, 0x80, 0 });
+	       (const uint8_t[]){0x70, 0, 2, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x04, 0x07, 0, 0x80, 0x80,
+				 0});
 }
 
 static void test_next_writable_address(void **state)
 {
-	struct scsi_cmd c = { 0 };
+	struct scsi_cmd c = {0};
 
 	(void)state;
-	assert_int_equal(scsi_fail_lba(&c, SENSE_BAD_WRITE_ADDRESS, 0x539a), SENSE_BAD_WRITE_ADDRESS);
+	assert_int_equal(scsi_fail_lba(&c, SENSE_BAD_WRITE_ADDRESS, 0x539a),
+			 SENSE_BAD_WRITE_ADDRESS);
 	expect(SENSE_BAD_WRITE_ADDRESS, &c,
-	       (const uint8_t[]){ 0xf0, 0, 5, 0, 0, 0x53, 0x9a, 10, 0, 0, 0, 0, 0x21, 0x02, 0, 0, 0, 0 });
+	       (const uint8_t[]){0xf0, 0, 5, 0, 0, 0x53, 0x9a, 10, 0, 0, 0, 0, 0x21, 0x02, 0, 0, 0,
+				 0});
 }
 
 static void test_field_pointers(void **state)
 {
-	struct scsi_cmd c = { 0 };
+	struct scsi_cmd c = {0};
 
 	(void)state;
 	assert_int_equal(scsi_bad_field(&c, SENSE_BAD_CDB_FIELD, 2, 8), SENSE_BAD_CDB_FIELD);
 	expect(SENSE_BAD_CDB_FIELD, &c,
-	       (const uint8_t[]){ 0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x24, 0, 0, 0xc0, 0, 2 });
+	       (const uint8_t[]){0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x24, 0, 0, 0xc0, 0, 2});
 	scsi_bad_field(&c, SENSE_BAD_PARAMETER, 300, 3);
 	expect(SENSE_BAD_PARAMETER, &c,
-	       (const uint8_t[]){ 0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x26, 0, 0, 0x8b, 1, 44 });
+	       (const uint8_t[]){0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x26, 0, 0, 0x8b, 1, 44});
 }
 
 static void test_plain_and_deferred(void **state)
 {
-	struct scsi_cmd c = { .detail = { .deferred = true } };
+	struct scsi_cmd c = {.detail = {.deferred = true}};
 
 	(void)state;
 	expect(SENSE_MEDIUM_CHANGED, NULL,
-	       (const uint8_t[]){ 0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x28, 0, 0, 0, 0, 0 });
+	       (const uint8_t[]){0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x28, 0, 0, 0, 0, 0});
 	expect(SENSE_WRITE_ERROR, &c,
-	       (const uint8_t[]){ 0x71, 0, 3, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x0c, 0, 0, 0, 0, 0 });
+	       (const uint8_t[]){0x71, 0, 3, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x0c, 0, 0, 0, 0, 0});
 }
 
 static void test_names(void **state)
@@ -72,10 +75,8 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_progress),
-		cmocka_unit_test(test_next_writable_address),
-		cmocka_unit_test(test_field_pointers),
-		cmocka_unit_test(test_plain_and_deferred),
+		cmocka_unit_test(test_progress),       cmocka_unit_test(test_next_writable_address),
+		cmocka_unit_test(test_field_pointers), cmocka_unit_test(test_plain_and_deferred),
 		cmocka_unit_test(test_names),
 	};
 
