@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "block/drivers.h"
+#include "block/file_inline.h"
 #include "block/file_lock.h"
 
 enum { MAX_PIECES = 64, MAX_MAPS = 4, PIECES_LIMIT = 1024 /* IOV_MAX of Linux */ };
@@ -31,6 +32,7 @@ struct file {
 	int fd;			/* + 1, so that zeroed state has none */
 	bool device;
 	bool no_punch, no_dsync, no_holes;
+	struct file_inline at_once;
 	struct { void *p; size_t len; } maps[MAX_MAPS];
 };
 
@@ -181,6 +183,8 @@ static co_fn bool file_open(struct block_node *node, struct opts *options, GErro
 		return open_failed(&job, res, error);
 	file->fd = job.fd + 1;
 	file->device = job.device;
+	if (!job.device)
+		file_inline_init(&file->at_once, job.fd);
 	node->length = job.length;
 	node->writable = job.writable;
 	return locks_ok(node, &job, (enum locking)locking, error);
@@ -243,11 +247,17 @@ static co_fn int transfer_rest(int fd, bool write, uint64_t off, const struct io
 	return 0;
 }
 
-static co_fn int transfer(int fd, bool write, uint64_t off, const struct iovs *iov, int rw_flags)
+static co_fn int transfer(struct block_node *node, bool write, uint64_t off, const struct iovs *iov, int rw_flags)
 {
 	unsigned n = MIN(iov->n, (unsigned)PIECES_LIMIT);
-	int res = write ? co_pwritev(fd, iov->v, n, off, rw_flags) : co_preadv(fd, iov->v, n, off);
+	struct file *file = node->state;
+	int fd = file_fd(node), res = -EAGAIN;
 
+	if (!rw_flags)
+		res = write ? file_inline_pwritev(&file->at_once, fd, iov->v, n, iov->len, off) :
+			      file_inline_preadv(&file->at_once, fd, iov->v, n, iov->len, off);
+	if (res == -EAGAIN)
+		res = write ? co_pwritev(fd, iov->v, n, off, rw_flags) : co_preadv(fd, iov->v, n, off);
 	if (res >= 0 && (size_t)res == iov->len)
 		return 0;
 	if (res < 0 && res != -EINTR && res != -EAGAIN)
@@ -259,24 +269,24 @@ static co_fn int transfer(int fd, bool write, uint64_t off, const struct iovs *i
 
 static co_fn int file_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)
 {
-	return transfer(file_fd(node), false, off, iov, 0);
+	return transfer(node, false, off, iov, 0);
 }
 
 static co_fn int file_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov, unsigned flags)
 {
 	struct file *file = node->state;
-	int fd = file_fd(node), res;
+	int res;
 
 	if (!(flags & BLOCK_FUA))
-		return transfer(fd, true, off, iov, 0);
+		return transfer(node, true, off, iov, 0);
 	if (!file->no_dsync) {
-		res = transfer(fd, true, off, iov, RWF_DSYNC);
+		res = transfer(node, true, off, iov, RWF_DSYNC);
 		if (res != -EOPNOTSUPP)
 			return res;
 		file->no_dsync = true;
 	}
-	res = transfer(fd, true, off, iov, 0);
-	return res < 0 ? res : co_fsync(fd, true);
+	res = transfer(node, true, off, iov, 0);
+	return res < 0 ? res : co_fsync(file_fd(node), true);
 }
 
 static co_fn int file_flush(struct block_node *node)
