@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -32,6 +33,27 @@ static bool fill_address(struct sockaddr_un *sa, const char *path, GError **erro
 	return true;
 }
 
+/*
+ * Did the process end whose listener fd is connected to? Its io_uring may keep the socket alive for a moment after the
+ * process was killed.
+ */
+static bool is_listener_dead(int fd)
+{
+	struct pollfd p = { .events = POLLIN };
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	bool dead;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.pid <= 0)
+		return false;
+	p.fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+	if (p.fd < 0)
+		return errno == ESRCH;
+	dead = poll(&p, 1, 0) > 0;	/* also while nobody has waited for it */
+	close(p.fd);
+	return dead;
+}
+
 /* Removes a socket file that nobody listens on any more. */
 static bool remove_leftover(const struct sockaddr_un *sa, GError **error)
 {
@@ -50,6 +72,10 @@ static bool remove_leftover(const struct sockaddr_un *sa, GError **error)
 		return err_set_errno(error, errno, "cannot make a socket");
 	ret = connect(fd, (const struct sockaddr *)sa, sizeof(*sa));
 	err = errno;
+	if (ret == 0 && is_listener_dead(fd)) {
+		ret = -1;
+		err = ECONNREFUSED;
+	}
 	close(fd);
 	if (ret == 0 || err == EAGAIN)
 		return err_set(error, EADDRINUSE, "another program listens on %s", sa->sun_path);

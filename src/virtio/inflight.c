@@ -136,14 +136,13 @@ struct inflight *inflight_open(int fd, uint64_t off, uint64_t size, unsigned que
 			queues, num, inflight_size(queues, num));
 		return NULL;
 	}
-	size = inflight_size(queues, num);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || off > INT64_MAX - size ||
-	    (uint64_t)st.st_size < off + size) {
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < size ||
+	    (uint64_t)st.st_size - size < off) {
 		err_set(error, EINVAL, "in-flight buffer of %" PRIu64 " bytes at offset %" PRIu64
 			" lies outside the file given", size, off);
 		return NULL;
 	}
-	f = map_buffer(fd, off, size, error);
+	f = map_buffer(fd, off, inflight_size(queues, num), error);
 	if (f) {
 		f->queues = queues;
 		f->num = num;

@@ -158,7 +158,7 @@ static void the_end_is_orderly(void **state)
 	vu_poll(&p.f);
 	assert_true(s->done);
 	assert_memory_equal(s->data, "held", 4);
-	assert_true(vu_is_closed(&p.f));
+	assert_true(vu_is_closed(&p.f, 10000));
 	assert_int_not_equal(access(p.s.path, F_OK), 0);
 	end(&p);
 }
@@ -268,7 +268,7 @@ static void each_front_end_is_its_own_initiator(void **state)
 	front_of_kind(&f[3], 0);
 	vu_init(&f[3]);
 	vu_connect(&f[3], s.path);
-	assert_true(vu_is_closed(&f[3]));
+	assert_true(vu_is_closed(&f[3], 10000));
 	expect_log("refused, 3 front ends are connected");
 	held = vu_command(&f[0], 2, 0, hold, 6, 0, 0);
 	wait_number(&s.store[0]->holding, 1);

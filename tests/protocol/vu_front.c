@@ -193,11 +193,11 @@ int vu_remove_region(struct vu_front *f, uint64_t gpa, uint64_t len, uint64_t ua
 	return vu_tell(f, VU_REM_MEM_REG, v, sizeof(v), -1);
 }
 
-bool vu_is_closed(struct vu_front *f)
+bool vu_is_closed(struct vu_front *f, int ms)
 {
 	char c;
 
-	return wait_readable(f->fd, 1000) && recv(f->fd, &c, 1, MSG_DONTWAIT) <= 0;
+	return wait_readable(f->fd, ms) && recv(f->fd, &c, 1, MSG_DONTWAIT) <= 0;
 }
 
 static void must(int res, const char *what)

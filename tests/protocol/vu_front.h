@@ -76,7 +76,7 @@ int vu_tell_u64(struct vu_front *f, uint32_t request, uint64_t value, int fd);
 int vu_tell_state(struct vu_front *f, uint32_t request, uint32_t index, uint32_t value);
 int vu_add_region(struct vu_front *f, uint64_t gpa, uint64_t len, uint64_t uaddr, uint64_t off, int fd);
 int vu_remove_region(struct vu_front *f, uint64_t gpa, uint64_t len, uint64_t uaddr);
-bool vu_is_closed(struct vu_front *f);	/* waits for it; false after a second */
+bool vu_is_closed(struct vu_front *f, int ms);	/* within ms */
 
 /* Steps of a QEMU. */
 void vu_negotiate(struct vu_front *f);

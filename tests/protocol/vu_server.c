@@ -1,5 +1,6 @@
 /* See vu_server.h. */
 #include "vu_server.h"
+#include "attach/vhost_user/impl.h"
 #include "base/log.h"
 
 #include <signal.h>
@@ -158,4 +159,15 @@ char *server_log(void)
 	g_string_truncate(caught, 0);
 	g_mutex_unlock(&caught_lock);
 	return text;
+}
+
+static void clear_limit(void *arg)
+{
+	((struct vu_server *)arg)->v->limit = (struct log_limit){ 0 };
+}
+
+void server_unlimit_log(struct vu_server *s)
+{
+	g_free(server_log());
+	loop_call(s->loop, clear_limit, s);
 }

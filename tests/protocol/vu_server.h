@@ -38,3 +38,5 @@ void server_kill(struct vu_server *s);
 /* What was logged since the last call, in one string; g_free() it. */
 void server_catch_log(void);
 char *server_log(void);
+/* Forgets what was logged, and that it was much. */
+void server_unlimit_log(struct vu_server *s);

@@ -57,23 +57,21 @@ static inline void wait_number(const unsigned *p, unsigned n)
 
 static inline void expect_log(const char *part)
 {
-	char *text;
+	GString *all = g_string_new(NULL);
 	bool found = false;
 
 	for (unsigned i = 0; i < 2000 && !found; i++) {	/* the server may still be at it */
-		static char all[1 << 16];
+		char *text = server_log();
 
-		text = server_log();
-		strncat(all, text, sizeof(all) - strlen(all) - 1);
+		g_string_append(all, text);
 		g_free(text);
-		found = strstr(all, part);
-		if (!found && i == 1999)
-			fail_msg("\"%s\" is not in the log:\n%s", part, all);
-		if (found)
-			all[0] = 0;
-		else
+		found = strstr(all->str, part);
+		if (!found)
 			usleep(1000);
 	}
+	if (!found)
+		fail_msg("\"%s\" is not in the log:\n%s", part, all->str);
+	g_string_free(all, TRUE);
 }
 
 static inline bool backend_is_missing(void)
