@@ -13,12 +13,11 @@
 
 enum { MAX_WORKERS = 16, IDLE_SECONDS = 5 };
 
-enum slot_state { SLOT_EMPTY, SLOT_RUNNING, SLOT_ENDED };
-
 struct worker_slot {
 	struct workers *pool;
 	pthread_t thread;
-	enum slot_state state;
+	bool to_join;		/* the loop's thread only */
+	bool running;		/* under the lock */
 };
 
 struct workers {
@@ -54,7 +53,7 @@ void workers_free(struct workers *w)
 	pthread_cond_broadcast(&w->work);
 	pthread_mutex_unlock(&w->lock);
 	for (unsigned i = 0; i < MAX_WORKERS; i++)
-		if (w->slots[i].state != SLOT_EMPTY)
+		if (w->slots[i].to_join)
 			pthread_join(w->slots[i].thread, NULL);
 	pthread_cond_destroy(&w->work);
 	pthread_mutex_destroy(&w->lock);
@@ -97,7 +96,7 @@ static void *worker_main(void *arg)
 		loop_op_finished(op);
 		pthread_mutex_lock(&w->lock);
 	}
-	slot->state = SLOT_ENDED;
+	slot->running = false;
 	w->n_threads--;
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -110,22 +109,21 @@ static void start_worker(struct workers *w)
 	sigset_t all, old;
 	int err;
 
-	while (slot->state == SLOT_RUNNING)
+	while (slot->running)
 		slot++;
-	if (slot->state == SLOT_ENDED)
+	if (slot->to_join)
 		pthread_join(slot->thread, NULL);
 	slot->pool = w;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = pthread_create(&slot->thread, NULL, worker_main, slot);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	slot->to_join = slot->running = !err;
 	if (err) {
-		slot->state = SLOT_EMPTY;
 		if (w->n_threads == 0)
 			g_error("cannot start a worker thread: %s", g_strerror(err));
 		return;		/* those that exist will do it */
 	}
-	slot->state = SLOT_RUNNING;
 	w->n_threads++;
 }
 
