@@ -1,6 +1,7 @@
 /*
  * Driver "mem": a sparse file in memory. Two levels of tables: pages of 4 KiB, groups of 1024 pages; what was never
- * written (or discarded in whole pages) has no page and reads as zeros. Options: "size".
+ * written (or discarded in whole pages) has no page and reads as zeros. A fork looks up what it has not written itself
+ * in the node that it was made from. Options: "size".
  */
 #include "block/mem.h"
 
@@ -22,27 +23,45 @@ struct mem_group {
 struct mem {
 	struct mem_group **groups;
 	size_t n_groups;
+	struct block_node *base;	/* of a fork, or NULL */
 	GPtrArray *maps;	/* pages handed out by map_shared: they must not move or go */
 };
 
-static uint8_t *page_get(struct mem *mem, uint64_t off)
+static uint8_t *own_page(const struct mem *mem, uint64_t off)
 {
 	uint64_t page = off / PAGE;
-	struct mem_group *group = mem->groups[page / GROUP_PAGES];
+	struct mem_group *group = page / GROUP_PAGES < mem->n_groups ? mem->groups[page / GROUP_PAGES] : NULL;
 
 	return group ? group->pages[page % GROUP_PAGES] : NULL;
 }
 
+static const uint8_t *page_get(const struct mem *mem, uint64_t off)
+{
+	const uint8_t *page = own_page(mem, off);
+
+	while (!page && mem->base) {
+		mem = mem->base->state;
+		page = own_page(mem, off);
+	}
+	return page;
+}
+
 static uint8_t *page_make(struct mem *mem, uint64_t off)
 {
+	const uint8_t *old = page_get(mem, off);
 	uint64_t page = off / PAGE;
 	struct mem_group **group = &mem->groups[page / GROUP_PAGES];
+	uint8_t **slot;
 
 	if (!*group)
 		*group = g_new0(struct mem_group, 1);
-	if (!(*group)->pages[page % GROUP_PAGES])
-		(*group)->pages[page % GROUP_PAGES] = g_malloc0(PAGE);
-	return (*group)->pages[page % GROUP_PAGES];
+	slot = &(*group)->pages[page % GROUP_PAGES];
+	if (!*slot) {
+		*slot = g_malloc0(PAGE);
+		if (old)
+			memcpy(*slot, old, PAGE);
+	}
+	return *slot;
 }
 
 static bool page_is_mapped(const struct mem *mem, const uint8_t *page)
@@ -52,11 +71,13 @@ static bool page_is_mapped(const struct mem *mem, const uint8_t *page)
 
 static void page_drop(struct mem *mem, uint64_t off)
 {
-	uint8_t *page = page_get(mem, off);
+	uint8_t *page = own_page(mem, off);
 
+	if (mem->base && page_get(mem, off))
+		page = page_make(mem, off);	/* hides the page below */
 	if (!page)
 		return;
-	if (page_is_mapped(mem, page)) {
+	if (mem->base || page_is_mapped(mem, page)) {
 		memset(page, 0, PAGE);
 		return;
 	}
@@ -69,12 +90,11 @@ static void zero_range(struct mem *mem, uint64_t off, uint64_t len)
 	while (len > 0) {
 		uint64_t in = off % PAGE;
 		uint64_t piece = MIN(PAGE - in, len);
-		uint8_t *page = page_get(mem, off);
 
 		if (piece == PAGE)
 			page_drop(mem, off);
-		else if (page)
-			memset(page + in, 0, piece);
+		else if (page_get(mem, off))
+			memset(page_make(mem, off) + in, 0, piece);
 		off += piece;
 		len -= piece;
 	}
@@ -130,6 +150,7 @@ static co_fn void mem_close(struct block_node *node)
 	g_free(mem->groups);
 	if (mem->maps)
 		g_ptr_array_unref(mem->maps);
+	block_unref(mem->base);
 }
 
 static co_fn int mem_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)
@@ -190,7 +211,7 @@ static co_fn int mem_allocate(struct block_node *node, uint64_t off, uint64_t le
 static co_fn int mem_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status, uint64_t *run)
 {
 	struct mem *mem = node->state;
-	bool data = page_get(mem, off);
+	bool data = page_get(mem, off) != NULL;
 	uint64_t end = off - off % PAGE + PAGE;
 
 	while (end < off + len && (page_get(mem, end) != NULL) == data)
@@ -239,5 +260,15 @@ struct block_node *block_mem_new(uint64_t length, const void *data, size_t n)
 	node->length = length;
 	for (size_t done = 0; done < n; done += PAGE)
 		memcpy(page_make(mem, done), (const uint8_t *)data + done, MIN((size_t)PAGE, n - done));
+	return node;
+}
+
+struct block_node *block_mem_fork(struct block_node *base)
+{
+	struct block_node *node = block_mem_new(base->length, NULL, 0);
+	struct mem *mem = node->state;
+
+	block_ref(base);
+	mem->base = base;
 	return node;
 }

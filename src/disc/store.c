@@ -47,8 +47,8 @@ static co_fn int commit_locked(struct disc_store *s, const struct disc_state *st
 	if (rows_encoded_len(&s->scratch) > slot_body_max(s))
 		return -ENOSPC;
 	g_byte_array_set_size(s->stream, 0);
-	rows_diff(&s->committed, &s->scratch, s->stream);
-	if (visible)
+	/* A track that changed may show more data than before, whether the caller thought of it or not. */
+	if (rows_diff(&s->committed, &s->scratch, s->stream) || visible)
 		res = block_flush(s->node);
 	if (res < 0 || s->stream->len == 0)
 		return res;

@@ -126,7 +126,7 @@ void progress_read_boot_id(uint8_t boot_id[BOOT_ID_LEN]);
 /* Applies the newest line of this boot to state. */
 co_fn bool progress_load(struct disc_store *s, struct disc_state *state, GError **error);
 void progress_map(struct disc_store *s);
-/* Whether state takes back what lines may have said (then the epoch must change). */
+/* Whether state opens a track or takes one back, which lines so far must not speak for (then the epoch must change). */
 bool progress_breaks(const struct disc_store *s, const struct disc_state *state);
 /* After a commit or checkpoint: which tracks are open now; writes a line that fits the slot if one is needed. */
 void progress_follow(struct disc_store *s, const struct disc_state *state, bool new_epoch);

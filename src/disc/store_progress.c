@@ -3,8 +3,8 @@
  *
  * Two lines take turns in a page that is mapped shared, so telling costs a few stores and no system call. A line counts
  * when its checksum is right, its boot id is this boot's, its nonce is that of the slot in use or of the slot before
- * (a checkpoint may have come between), and its epoch is the state's: the epoch changes with every commit that takes
- * back what a line may have said (a track blanked, begun anew), so that a stale line cannot speak for a new track.
+ * (a checkpoint may have come between), and its epoch is the state's: the epoch changes with every commit that opens a
+ * track or takes one back, so that a stale line cannot speak for a new track of the same number.
  *
  * Where there is no mapping a coroutine writes the line; then a line may be missing, never wrong.
  */
@@ -215,18 +215,16 @@ static const struct open_track *find_open(const struct disc_store *s, unsigned n
 
 bool progress_breaks(const struct disc_store *s, const struct disc_state *state)
 {
-	for (unsigned i = 0; i < s->n_open; i++)
-		if (!state_track(state, s->open_tracks[i].number))
-			return true;
 	for (unsigned i = 0; i < state->tracks->len; i++) {
 		const struct disc_track *t = &g_array_index(state->tracks, struct disc_track, i);
 		const struct open_track *open;
 		struct disc_track was;
 
-		if (!(t->flags & TRACK_OPEN) || !rows_get_track(&s->committed, t->number, &was))
+		if (!(t->flags & TRACK_OPEN))
 			continue;
 		open = find_open(s, t->number);
-		if (!open || was.start != t->start || t->nwa < open->told)
+		if (!open || !rows_get_track(&s->committed, t->number, &was) || was.start != t->start ||
+		    t->nwa < open->told)
 			return true;
 	}
 	return false;

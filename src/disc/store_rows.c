@@ -117,8 +117,9 @@ static unsigned encode_removal(const struct rows *old, unsigned i, const struct 
 	return i;
 }
 
-void rows_diff(const struct rows *old, const struct rows *new, GByteArray *out)
+bool rows_diff(const struct rows *old, const struct rows *new, GByteArray *out)
 {
+	bool tracks = false;
 	unsigned i = 0, k = 0;
 
 	while (i < old->list->len || k < new->list->len) {
@@ -131,11 +132,14 @@ void rows_diff(const struct rows *old, const struct rows *new, GByteArray *out)
 			continue;
 		}
 		if (order > 0 || a->len != b->len ||
-		    memcmp(old->bytes->data + a->pos, new->bytes->data + b->pos, b->len) != 0)
+		    memcmp(old->bytes->data + a->pos, new->bytes->data + b->pos, b->len) != 0) {
 			encode_row(out, b->type, new->bytes->data + b->pos, b->len);
+			tracks = tracks || b->type == ROW_TRACK;
+		}
 		i += order == 0;
 		k++;
 	}
+	return tracks;
 }
 
 const uint8_t *rows_find(const struct rows *r, uint32_t type, uint32_t key)

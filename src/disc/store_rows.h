@@ -63,7 +63,10 @@ bool rows_get_track(const struct rows *r, unsigned number, struct disc_track *ou
 size_t rows_encoded_len(const struct rows *r);
 /* All of r as a byte stream, appended to out. */
 void rows_encode(const struct rows *r, GByteArray *out);
-/* What turns the rows of old into those of new, as a byte stream appended to out. */
-void rows_diff(const struct rows *old, const struct rows *new, GByteArray *out);
+/*
+ * What turns the rows of old into those of new, as a byte stream appended to out. Returns whether tracks are among what
+ * changed.
+ */
+bool rows_diff(const struct rows *old, const struct rows *new, GByteArray *out);
 /* Does a byte stream to r: adds, replaces, removes. The message names the row and its offset in the stream. */
 bool rows_apply(struct rows *r, const uint8_t *stream, size_t len, GError **error);

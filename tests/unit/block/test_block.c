@@ -249,6 +249,34 @@ static void test_mem_is_sparse(void)
 	block_unref(node);
 }
 
+static void test_mem_fork(void)
+{
+	struct block_node *base = must_open("driver=mem,size=20000", BLOCK_RDWR), *fork, *fork2;
+	uint8_t buf[20000], zero[20000] = { 0 };
+
+	memset(buf, 1, sizeof(buf));
+	assert_int_equal(block_pwrite(base, 0, buf, sizeof(buf), 0), 0);
+	fork = block_mem_fork(base);
+	assert_int_equal(block_pwrite(fork, 5000, "xyz", 3, 0), 0);
+	assert_int_equal(block_discard_zero(fork, 8192, 8192), 0);
+	fork2 = block_mem_fork(fork);
+	block_unref(fork);
+	assert_int_equal(block_pwrite(fork2, 0, "2", 1, 0), 0);
+	assert_int_equal(block_discard_zero(fork2, 10, 10), 0);
+	assert_int_equal(block_pread(fork2, 0, buf, sizeof(buf)), 0);
+	assert_int_equal(buf[0], '2');
+	assert_int_equal(buf[1], 1);
+	assert_memory_equal(buf + 10, zero, 10);
+	assert_memory_equal(buf + 4999, "\1xyz\1", 5);
+	assert_memory_equal(buf + 8192, zero, 8192);
+	assert_int_equal(buf[16384], 1);
+	block_unref(fork2);
+	assert_int_equal(block_pread(base, 0, buf, sizeof(buf)), 0);
+	for (unsigned i = 0; i < sizeof(buf); i++)
+		assert_int_equal(buf[i], 1);
+	block_unref(base);
+}
+
 static void test_raw_window(void)
 {
 	struct block_node *node = must_open("driver=raw,offset=1000,size=500,file.driver=mem,file.size=4096", BLOCK_RDWR);
@@ -304,6 +332,7 @@ IN_LOOP(test_failed_flush_is_for_ever)
 IN_LOOP(test_close_waits_for_requests)
 IN_LOOP(test_discard_falls_back_to_zeros)
 IN_LOOP(test_mem_is_sparse)
+IN_LOOP(test_mem_fork)
 IN_LOOP(test_raw_window)
 IN_LOOP(test_statistics)
 
@@ -320,6 +349,7 @@ int main(void)
 		cmocka_unit_test(run_test_close_waits_for_requests),
 		cmocka_unit_test(run_test_discard_falls_back_to_zeros),
 		cmocka_unit_test(run_test_mem_is_sparse),
+		cmocka_unit_test(run_test_mem_fork),
 		cmocka_unit_test(run_test_raw_window),
 		cmocka_unit_test(run_test_statistics),
 	};

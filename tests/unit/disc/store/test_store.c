@@ -409,6 +409,18 @@ static void test_stale_progress_does_not_speak_for_a_new_track(void)
 	disc_state_free(state);
 	s = must_open(node, STORE_RDWR, &state);
 	assert_int_equal(state_track(state, 1)->nwa, 0);
+	state_track(state, 1)->nwa = 300;
+	disc_store_progress(s, state);
+	state_track(state, 1)->flags = 0;	/* closed first, then blanked */
+	assert_int_equal(disc_store_commit(s, state, false), 0);
+	g_array_set_size(state->tracks, 0);
+	assert_int_equal(disc_store_commit(s, state, false), 0);
+	add_track(state, 0, TRACK_OPEN);
+	assert_int_equal(disc_store_commit(s, state, false), 0);
+	disc_store_close(s, true);
+	disc_state_free(state);
+	s = must_open(node, STORE_RDWR, &state);
+	assert_int_equal(state_track(state, 1)->nwa, 0);
 	disc_store_close(s, true);
 	disc_state_free(state);
 	block_unref(node);
