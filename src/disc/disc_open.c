@@ -193,6 +193,7 @@ co_fn void disc_close(struct disc *d, bool abandon)
 		if (d->writable)
 			protect_file(d);
 	}
+	disc_await_commit(d);
 	disc_store_close(d->store, abandon);
 	block_unref(d->image);
 	disc_state_free(d->state);

@@ -38,6 +38,8 @@ struct disc {
 	struct disc_error error;
 	uint64_t uncommitted;		/* bytes written since the last commit or flush */
 	bool moved;			/* a next writable address moved since the last commit */
+	bool committing, commit_failed;	/* a background commit runs; the last one failed */
+	struct co_queue commit_waiting;
 	struct cue_sheet *cue;		/* SEND CUE SHEET was accepted and its session is not closed */
 	uint8_t *bounce;		/* BOUNCE_BLOCKS raw sectors, for writes only; allocated when first needed */
 };
@@ -113,8 +115,10 @@ co_fn enum disc_status disc_finish_punches(struct disc *d);
 co_fn void disc_add_history(struct disc *d, enum disc_event event, int32_t lba, uint64_t blocks);
 /* After the next writable address of track t moved in d->state. */
 void disc_advance(struct disc *d, struct disc_track *t, int32_t nwa, uint64_t bytes);
-/* What every write of data does first: pending punches, the background commit, a buffer. */
+/* What every write of data does first: pending punches, and the background commit when it is time for one. */
 co_fn enum disc_status disc_before_write(struct disc *d);
+/* Until the background commit, if one runs, is over. */
+co_fn void disc_await_commit(struct disc *d);
 void disc_begin_test(struct disc *d);	/* if the parameters ask for it and it has not begun */
 void disc_end_test(struct disc *d);	/* also if there is none */
 
