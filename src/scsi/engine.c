@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Conditions that stand between a known, well-formed command and its handler. */
+/* What stands between a known command and its handler, in this order. */
 static enum sense admit(struct scsi_cmd *c)
 {
 	struct scsi_nexus *nexus = c->nexus;
@@ -26,6 +26,11 @@ static enum sense admit(struct scsi_cmd *c)
 			return scsi_nexus_take_attention(nexus);
 		if (nexus->deferred != SENSE_GOOD)
 			return scsi_nexus_take_deferred(nexus, c);
+	}
+	if (lu->strict) {
+		s = scsi_check_reserved(c);
+		if (s != SENSE_GOOD)
+			return s;
 	}
 	if (!(flags & ROW_BUSY_OK) || flags & ROW_MEDIUM) {
 		s = lu->ops->ready(lu, c);
@@ -67,11 +72,6 @@ static co_fn enum sense run(struct scsi_cmd *c)
 	s = admit(c);
 	if (s != SENSE_GOOD)
 		return s;
-	if (c->lu->strict) {
-		s = scsi_check_reserved(c);
-		if (s != SENSE_GOOD)
-			return s;
-	}
 	c->alloc_len = row->alloc ? fld_get(c->cdb, row->alloc) : SIZE_MAX;
 	if (!(row->flags & ROW_BUSY_OK))
 		return run_in_order(c);

@@ -290,8 +290,8 @@ static co_fn void reserved_bits(struct unit *u)
 	scsi_nexus_attention(u->a, SENSE_MEDIUM_CHANGED);
 	CHECK(u, run_cdb(u, odd, &c) == SENSE_MEDIUM_CHANGED);
 	u->readiness = SENSE_NO_MEDIUM;
-	CHECK(u, run_cdb(u, (const uint8_t[12]){OP_READ, 0, 0, 0, 0, 0, 0, 0, 0, 1}, &c) ==
-			 SENSE_NO_MEDIUM);
+	CHECK(u, run_cdb(u, odd, &c) == SENSE_BAD_CDB_FIELD);
+	CHECK(u, run_cdb(u, fine, &c) == SENSE_NO_MEDIUM);
 }
 
 /* ---- sense kept, replies ---- */
