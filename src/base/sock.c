@@ -136,17 +136,14 @@ int sock_connect_unix(const char *path, GError **error)
 	return fd;
 }
 
-/* After a call failed with err: waits if that helps; 0 to try again, or -errno. */
+/* After a call failed with err: waits if that helps; to try again 0 or what poll() saw, else -errno. */
 static co_fn int wait_for(int fd, unsigned events, int err)
 {
-	int ret;
-
 	if (err == EINTR || err == ECONNABORTED)
 		return 0;
 	if (err != EAGAIN && err != EWOULDBLOCK)
 		return -err;
-	ret = co_poll(fd, events, 0);
-	return ret < 0 ? ret : 0;
+	return co_poll(fd, events, 0);
 }
 
 co_fn int sock_accept(int fd)
@@ -159,6 +156,8 @@ co_fn int sock_accept(int fd)
 		ret = wait_for(fd, POLLIN, errno);
 		if (ret < 0)
 			return ret;
+		if (ret > 0 && ret & POLLHUP)	/* a non-blocking accept() of it only says EAGAIN, for ever */
+			return -ESHUTDOWN;
 	}
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 RUN, INPUT, SIGNAL, POWEROFF, HELLO, OUT, ERR, EXIT = range(1, 9)
 HEAD = struct.Struct("<4I")
 MAX_FRAME = 65536
+TIMEOUT = 90    # of a command, for hangs only: each ends in seconds
 
 
 class GuestError(Exception):
@@ -57,7 +58,7 @@ class Job:
                 if self.status is not None or not self.changed.wait(end - time.monotonic()):
                     raise GuestError(f"{self.command!r}: no {text!r} in its output\n{self.report()}")
 
-    def wait(self, timeout=300, check=True):
+    def wait(self, timeout=TIMEOUT, check=True):
         """Wait for its end; return (exit status, output, errors), a signal counts as 128 + number."""
         end = time.monotonic() + timeout
         with self.changed:
@@ -149,7 +150,7 @@ class Channel:
         self.send(RUN, job.number, command.encode())
         return job
 
-    def run(self, command, check=True, timeout=300, stdin=b""):
+    def run(self, command, check=True, timeout=TIMEOUT, stdin=b""):
         """Run a shell command to its end; return (exit status, output, errors)."""
         job = self.start(command)
         if stdin:

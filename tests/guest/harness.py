@@ -16,9 +16,9 @@ from pathlib import Path
 import cache
 import image
 import trixie
-from channel import POWEROFF, Channel, GuestError, pair
+from channel import POWEROFF, TIMEOUT, Channel, GuestError, pair
 
-START_TIMEOUT = 180     # for hangs only: a guest is up in seconds
+START_TIMEOUT = 90     # for hangs only: a guest is up in seconds
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = {}               # path of a log: its title; of what runs or ran in the present test
 KERNEL_ARGS = ("console=ttyS0 quiet panic=-1 nokaslr mitigations=off audit=0 selinux=0 "
@@ -189,11 +189,11 @@ class Guest:
         self.started_s = time.monotonic() - begin
         return self
 
-    def run(self, command, check=True, timeout=300, stdin=b""):
+    def run(self, command, check=True, timeout=TIMEOUT, stdin=b""):
         """Run a shell command; return (exit status, output, errors)."""
         return self.channel.run(command, check, timeout, stdin)
 
-    def text(self, command, timeout=300):
+    def text(self, command, timeout=TIMEOUT):
         """The output of a shell command that succeeds, as text without space at its ends."""
         return self.run(command, timeout=timeout)[1].decode(errors="replace").strip()
 

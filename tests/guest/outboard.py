@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from channel import GuestError
+from channel import TIMEOUT, GuestError
 from harness import ROOT, Guest, Process
 
 START_TIMEOUT = 60
@@ -21,7 +21,7 @@ def binary():
     return path
 
 
-def run(*args, check=True, timeout=300):
+def run(*args, check=True, timeout=TIMEOUT):
     """Run a subcommand to its end; return the finished process (its outputs as text)."""
     argv = [str(binary()), *map(str, args)]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
