@@ -244,13 +244,15 @@ static unsigned fill_serial(const struct drive *d, const struct disc *disc, uint
 
 /* ---- the table ---- */
 
+/* WHILE_WRITABLE: current only while the disc can still be written. */
+enum { PERSISTENT = 1, WHILE_WRITABLE = 2 };
+
 struct feature {
 	uint16_t code;
 	uint8_t version, len;
-	bool persistent;
-	uint32_t current;   /* with these profiles */
-	uint32_t needs;     /* listed if the drive can any of these; 0: always */
-	bool only_writable; /* current only while the disc can still be written */
+	uint8_t flags;
+	uint32_t current;                      /* with these profiles */
+	uint32_t needs;                        /* listed if the drive can any of these; 0: always */
 	bool (*also)(const struct disc *disc); /* a further condition */
 	unsigned (*fill)(const struct drive *d, const struct disc *disc, uint8_t *data);
 	uint8_t data[28];
@@ -259,77 +261,77 @@ struct feature {
 /* clang-format off */
 static const struct feature features[] = {
 	/* profile list */
-	{ 0x0000, 0, 0,  true,  ALWAYS, 0, .fill = fill_profiles },
+	{ 0x0000, 0, 0,  PERSISTENT, ALWAYS, 0, .fill = fill_profiles },
 	/* core: SCSI; INQ2, DBE */
-	{ 0x0001, 2, 8,  true,  ALWAYS, 0, .data = { 0, 0, 0, 1, 0x03 } },
+	{ 0x0001, 2, 8,  PERSISTENT, ALWAYS, 0, .data = { 0, 0, 0, 1, 0x03 } },
 	/* morphing: OCEvent */
-	{ 0x0002, 1, 4,  true,  ALWAYS, 0, .data = { 0x02 } },
+	{ 0x0002, 1, 4,  PERSISTENT, ALWAYS, 0, .data = { 0x02 } },
 	/* removable medium: tray, load, eject, lock */
-	{ 0x0003, 2, 4,  true,  ALWAYS, 0, .data = { 0x39 } },
+	{ 0x0003, 2, 4,  PERSISTENT, ALWAYS, 0, .data = { 0x39 } },
 	/* write protect: by mode page 1Dh */
-	{ 0x0004, 2, 4,  false, DVD_RAM | PLUS_RW | PLUS_R | BD_R | BD_RE, 0, .data = { 0x01 } },
+	{ 0x0004, 2, 4,  0, DVD_RAM | PLUS_RW | PLUS_R | BD_R | BD_RE, 0, .data = { 0x01 } },
 	/* random readable: 2048-byte blocks, page 01h present */
-	{ 0x0010, 0, 8,  false, ANY_DISC, 0, .fill = fill_random_readable, .data = { 0, 0, 8, 0, 0,
+	{ 0x0010, 0, 8,  0, ANY_DISC, 0, .fill = fill_random_readable, .data = { 0, 0, 8, 0, 0,
 	  0, 1 } },
 	/* multi-read */
-	{ 0x001d, 0, 0,  false, ALL_CD, 0 },
+	{ 0x001d, 0, 0,  0, ALL_CD, 0 },
 	/* CD read: C2, CD-TEXT */
-	{ 0x001e, 2, 4,  false, ALL_CD, 0, .data = { 0x03 } },
+	{ 0x001e, 2, 4,  0, ALL_CD, 0, .data = { 0x03 } },
 	/* DVD read: MULTI110 */
-	{ 0x001f, 2, 4,  false, ALL_DVD, 0, .fill = fill_dvd_read, .data = { 0x01 } },
+	{ 0x001f, 2, 4,  0, ALL_DVD, 0, .fill = fill_dvd_read, .data = { 0x01 } },
 	/* random writable */
-	{ 0x0020, 1, 12, false, DVD_RAM | PLUS_RW | PLUS_RWDL | BD_RE, 0,
+	{ 0x0020, 1, 12, 0, DVD_RAM | PLUS_RW | PLUS_RWDL | BD_RE, 0,
 	  .fill = fill_random_writable,
 	  .data = { 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1 } },
 	/* incremental streaming writable: mode 1 blocks; TRIO, BUF */
-	{ 0x0021, 3, 8,  false, CD_R | CD_RW | DVD_R | DVD_RWS | DVD_RDL | BD_R, 0, true,
+	{ 0x0021, 3, 8, WHILE_WRITABLE, CD_R | CD_RW | DVD_R | DVD_RWS | DVD_RDL | BD_R, 0,
 	  takes_incremental,
 	  fill_incremental, { 0x01, 0x00, 0x05 } },
 	/* formattable */
-	{ 0x0023, 1, 8,  false, CD_RW | DVD_RAM | DVD_RO | DVD_RWS | PLUS_RW | PLUS_RWDL | BD_R |
+	{ 0x0023, 1, 8,  0, CD_RW | DVD_RAM | DVD_RO | DVD_RWS | PLUS_RW | PLUS_RWDL | BD_R |
 	  BD_RE,
-	  CD_RW | DVD_RAM | DVD_RWS | PLUS_RW | BD_R | BD_RE, false, takes_format, fill_formattable,
+	  CD_RW | DVD_RAM | DVD_RWS | PLUS_RW | BD_R | BD_RE, takes_format, fill_formattable,
 	  { 0 } },
 	/* hardware defect management */
-	{ 0x0024, 1, 4,  false, DVD_RAM | BD_R | BD_RE, DVD_RAM | BD_R | BD_RE, false, has_spare },
+	{ 0x0024, 1, 4,  0, DVD_RAM | BD_R | BD_RE, DVD_RAM | BD_R | BD_RE, has_spare },
 	/* restricted overwrite */
-	{ 0x0026, 0, 0,  false, DVD_RO, DVD_RO },
+	{ 0x0026, 0, 0,  0, DVD_RO, DVD_RO },
 	/* DVD+RW: write; close only */
-	{ 0x002a, 0, 4,  false, PLUS_RW, PLUS_RW, .data = { 0x01, 0x02 } },
+	{ 0x002a, 0, 4,  0, PLUS_RW, PLUS_RW, .data = { 0x01, 0x02 } },
 	/* DVD+R: write */
-	{ 0x002b, 0, 4,  false, PLUS_R, PLUS_R, .data = { 0x01 } },
+	{ 0x002b, 0, 4,  0, PLUS_R, PLUS_R, .data = { 0x01 } },
 	/* rigid restricted overwrite: intermediate, blank */
-	{ 0x002c, 0, 4,  false, DVD_RO, DVD_RO, .data = { 0x03 } },
+	{ 0x002c, 0, 4,  0, DVD_RO, DVD_RO, .data = { 0x03 } },
 	/* CD track at once: BUF, test write; mode 1 blocks */
-	{ 0x002d, 2, 4,  false, CD_R | CD_RW, CD_R | CD_RW, true, .fill = fill_cd_write,
+	{ 0x002d, 2, 4, WHILE_WRITABLE, CD_R | CD_RW, CD_R | CD_RW, .fill = fill_cd_write,
 	  .data = { 0x44, 0, 0x01, 0x00 } },
 	/* CD mastering: BUF, SAO, test write; cue sheets up to 3072 bytes */
-	{ 0x002e, 0, 4,  false, CD_R | CD_RW, CD_R | CD_RW, true, .fill = fill_cd_write,
+	{ 0x002e, 0, 4, WHILE_WRITABLE, CD_R | CD_RW, CD_R | CD_RW, .fill = fill_cd_write,
 	  .data = { 0x64, 0, 0x0c, 0x00 } },
 	/* DVD-R/-RW write: BUF, test write, DVD-RW */
-	{ 0x002f, 2, 4,  false, DVD_R | DVD_RWS | DVD_RDL, DVD_R | DVD_RWS, true,
+	{ 0x002f, 2, 4, WHILE_WRITABLE, DVD_R | DVD_RWS | DVD_RDL, DVD_R | DVD_RWS,
 	  .fill = fill_dvd_write, .data = { 0x46 } },
 	/* CD-RW media: sub-types 0 to 2 */
-	{ 0x0037, 0, 4,  false, CD_RW, CD_RW, .data = { 0, 0x07 } },
+	{ 0x0037, 0, 4,  0, CD_RW, CD_RW, .data = { 0, 0x07 } },
 	/* BD-R pseudo-overwrite */
-	{ 0x0038, 0, 4,  false, BD_R, BD_R, false, has_pow },
+	{ 0x0038, 0, 4,  0, BD_R, BD_R, has_pow },
 	/* DVD+RW DL, DVD+R DL */
-	{ 0x003a, 0, 4,  false, PLUS_RWDL, PLUS_RWDL, .data = { 0x01, 0x02 } },
-	{ 0x003b, 0, 4,  false, PLUS_RDL, PLUS_RDL, .data = { 0x01 } },
+	{ 0x003a, 0, 4,  0, PLUS_RWDL, PLUS_RWDL, .data = { 0x01, 0x02 } },
+	{ 0x003b, 0, 4,  0, PLUS_RDL, PLUS_RDL, .data = { 0x01 } },
 	/* BD read: R classes 0 and 1, ROM class 0, versions 1 to 3 */
-	{ 0x0040, 0, 28, false, ALL_BD, BD_ROM, .fill = fill_bd_read,
+	{ 0x0040, 0, 28, 0, ALL_BD, BD_ROM, .fill = fill_bd_read,
 	  .data = { [13] = BD_VERSIONS, [15] = BD_VERSIONS, [21] = BD_VERSIONS } },
 	/* BD write: SVNR; R classes 0 and 1 */
-	{ 0x0041, 0, 20, false, BD_R | BD_RE, BD_R | BD_RE, true, .fill = fill_bd_write,
+	{ 0x0041, 0, 20, WHILE_WRITABLE, BD_R | BD_RE, BD_R | BD_RE, .fill = fill_bd_write,
 	  .data = { 0x01, [13] = BD_VERSIONS, [15] = BD_VERSIONS } },
 	/* power management */
-	{ 0x0100, 0, 0,  true,  ALWAYS, 0 },
+	{ 0x0100, 0, 0,  PERSISTENT, ALWAYS, 0 },
 	/* time-out */
-	{ 0x0105, 1, 4,  true,  ALWAYS, 0 },
+	{ 0x0105, 1, 4,  PERSISTENT, ALWAYS, 0 },
 	/* real-time streaming: RBCB, SCS, MP2A, WSPD, SW */
-	{ 0x0107, 4, 4,  false, ALWAYS, 0, .data = { 0x1f } },
+	{ 0x0107, 4, 4,  0, ALWAYS, 0, .data = { 0x1f } },
 	/* drive serial number */
-	{ 0x0108, 0, 0,  true,  ALWAYS, 0, .fill = fill_serial },
+	{ 0x0108, 0, 0,  PERSISTENT, ALWAYS, 0, .fill = fill_serial },
 };
 /* clang-format on */
 
@@ -337,8 +339,8 @@ static bool is_current(const struct feature *f, const struct disc *disc, uint16_
 {
 	if (!(f->current & bit_of(profile)))
 		return false;
-	return !disc ||
-	       ((!f->only_writable || disc_is_writable(disc)) && (!f->also || f->also(disc)));
+	return !disc || ((!(f->flags & WHILE_WRITABLE) || disc_is_writable(disc)) &&
+			 (!f->also || f->also(disc)));
 }
 
 static unsigned put_feature(const struct feature *f, const struct drive *d, bool current,
@@ -353,7 +355,7 @@ static unsigned put_feature(const struct feature *f, const struct drive *d, bool
 		len = f->fill(d, disc, out + FEAT_HEAD_LEN);
 	fld_put(out, FEAT_CODE, f->code);
 	fld_put(out, FEAT_VERSION, f->version);
-	fld_put(out, FEAT_PERSISTENT, f->persistent);
+	fld_put(out, FEAT_PERSISTENT, f->flags & PERSISTENT);
 	fld_put(out, FEAT_CURRENT, current);
 	fld_put(out, FEAT_ADD_LEN, len);
 	return FEAT_HEAD_LEN + len;

@@ -127,12 +127,12 @@ char *drive_describe(struct drive *d)
 	const char *kind;
 	int percent;
 
-	if (!disc)
-		return g_strdup_printf("%s%s",
-				       d->state->tray_open
-					       ? d->disc ? "tray open, disc in it" : "tray open"
-					       : "empty",
-				       locked);
+	if (!disc) {
+		kind = !d->state->tray_open ? "empty"
+		       : d->disc            ? "tray open, disc in it"
+					    : "tray open";
+		return g_strdup_printf("%s%s", kind, locked);
+	}
 	kind = disc_get_profile(disc)->name;
 	if (d->op.kind != LONG_NONE)
 		return g_strdup_printf("%s %s, %u%% done%s", long_op_name(d), kind,

@@ -34,10 +34,11 @@ int main(void)
 	for (unsigned op = 0; op < 256; op++) {
 		const struct scsi_row *row = &mmc_rows[op];
 
-		if (row->name)
+		if (row->name) {
 			printf("| %02Xh | %s | %u | %s | %s | %s | %s |\n", op, row->name,
 			       row->cdb_len, data_of(row), row->flags & ROW_MEDIUM ? "yes" : "no",
 			       attention_of(row), state_of(row));
+		}
 	}
 	return ferror(stdout) ? 1 : 0;
 }

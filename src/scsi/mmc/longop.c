@@ -41,10 +41,9 @@ enum sense long_op_sense(const struct drive *d, struct scsi_cmd *c)
 
 void mmc_progress(struct drive *d, uint64_t done, uint64_t total)
 {
-	if (total > 0)
-		d->op.progress = done >= total
-					 ? UINT16_MAX
-					 : (uint16_t)((double)done / (double)total * UINT16_MAX);
+	double part = total > 0 ? (double)done / (double)total : 0;
+
+	d->op.progress = part >= 1 ? UINT16_MAX : (uint16_t)(part * UINT16_MAX);
 }
 
 /* An operation that is done again may find its work done: only the failing of what lies below

@@ -166,18 +166,17 @@ static bool apply_page(struct drive *d, const uint8_t *page)
 static enum sense check_head(struct scsi_cmd *c, const struct list *list, unsigned head,
 			     unsigned *off)
 {
+	int field = head == HEAD6_LEN ? HEAD6_BLOCK_LEN : HEAD10_BLOCK_LEN;
 	unsigned block_len, bytes;
 
 	if (list->len < head)
 		return SENSE_PARAMETER_LENGTH;
-	block_len = fld_get(list->bytes, head == HEAD6_LEN ? HEAD6_BLOCK_LEN : HEAD10_BLOCK_LEN);
+	block_len = fld_get(list->bytes, field);
 	*off = head + block_len;
 	if (block_len == 0)
 		return SENSE_GOOD;
 	if (block_len != BLOCK_DESCRIPTOR_LEN)
-		return scsi_bad_field(
-			c, SENSE_BAD_PARAMETER,
-			fld_byte(head == HEAD6_LEN ? HEAD6_BLOCK_LEN : HEAD10_BLOCK_LEN), NO_BIT);
+		return scsi_bad_field(c, SENSE_BAD_PARAMETER, fld_byte(field), NO_BIT);
 	if (list->len < *off)
 		return SENSE_PARAMETER_LENGTH;
 	bytes = fld_get(list->bytes + head, BLOCK_LENGTH);

@@ -14,7 +14,7 @@ static co_fn void expect_feature(struct fx *f, int line, const char *code, const
 	fx_expect(f, line, cdb, NULL, SENSE_GOOD);
 	if (f->in_done != 8 + len || get_be32(f->in) != 4 + len)
 		fx_fail(f, line, "feature %s: %zu bytes", code, f->in_done);
-	else if (memcmp(f->in + 8, expected, len))
+	else if (memcmp(f->in + 8, expected, len) != 0)
 		fx_fail(f, line, "feature %s: other bytes, %02x %02x %02x %02x %02x %02x", code,
 			f->in[8], f->in[9], f->in[10], f->in[11], f->in[12], f->in[13]);
 }
