@@ -12,12 +12,15 @@
 #include "base/sock.h"
 #include "control/command.h"
 
+enum { ACCEPT_PAUSE_NS = 100 * 1000 * 1000 };
+
 struct control_server {
 	struct outboard_daemon *daemon;
 	char *path;
 	int listener;
 	GPtrArray *clients;	/* struct client */
 	struct co_drain running;
+	bool stopping;
 };
 
 struct client {
@@ -118,21 +121,33 @@ static void client_run(void *arg)
 	co_drain_leave(&s->running);
 }
 
+/* Takes who is waiting to be let in, if anybody is. */
+static co_fn void accept_client(struct control_server *s)
+{
+	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *c;
+
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+			co_sleep_ns(ACCEPT_PAUSE_NS);	/* he still waits; somebody else must leave first */
+		return;
+	}
+	c = g_new0(struct client, 1);
+	c->server = s;
+	c->fd = fd;
+	c->in = g_byte_array_new();
+	g_ptr_array_add(s->clients, c);
+	co_drain_enter(&s->running);
+	co_start(daemon_loop(s->daemon), client_run, c);
+}
+
 static void accept_run(void *arg)
 {
 	struct control_server *s = arg;
-	int fd;
 
-	while ((fd = sock_accept(s->listener)) >= 0) {
-		struct client *c = g_new0(struct client, 1);
-
-		c->server = s;
-		c->fd = fd;
-		c->in = g_byte_array_new();
-		g_ptr_array_add(s->clients, c);
-		co_drain_enter(&s->running);
-		co_start(daemon_loop(s->daemon), client_run, c);
-	}
+	/* A listener that is shut down polls as readable for ever and has nobody: hence the flag. */
+	while (co_poll(s->listener, POLLIN, 0) >= 0 && !s->stopping)
+		accept_client(s);
 	co_drain_leave(&s->running);
 }
 
@@ -160,6 +175,7 @@ co_fn void control_server_free(struct control_server *s)
 	if (!s)
 		return;
 	unlink(s->path);
+	s->stopping = true;
 	/* Wakes whoever sleeps on them; a command that is running still ends by itself. */
 	shutdown(s->listener, SHUT_RDWR);
 	for (unsigned i = 0; i < s->clients->len; i++)
