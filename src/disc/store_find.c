@@ -87,6 +87,8 @@ co_fn bool super_find(struct block_node *node, struct super_found *found, GError
 	}
 	g_clear_error(&why);
 	if (b == SUPER_OK) {
+		if (found->super.meta_off == len - STORE_BLOCK)	/* cut off just behind copy A */
+			return explain_found(&found->super, found->super.meta_off, len, error);
 		if (found->super.file_len != len)
 			return err_set(error, EINVAL, "is %" PRIu64 " bytes long, its superblock says %" PRIu64
 				       "; restore it from a complete copy", len, found->super.file_len);
