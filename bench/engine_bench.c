@@ -12,14 +12,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { BLOCK = 2048, PER_COMMAND = 32, CHUNK = BLOCK * PER_COMMAND, ROUNDS_MAX = 64 };
+enum { BLOCK = 2048, PER_COMMAND = 32, CHUNK = BLOCK * PER_COMMAND, SLICE = 64 * CHUNK, ROUNDS_MAX = 64 };
 
 struct bench {
+	struct loop_task begin;
 	struct loop *loop;
 	const char *folder;
 	uint64_t bytes;
@@ -30,11 +32,6 @@ struct bench {
 	double engine_read[ROUNDS_MAX], plain_read[ROUNDS_MAX];
 	double create_ms[ROUNDS_MAX], open_ms[ROUNDS_MAX];
 };
-
-static double rate(const struct bench *b, uint64_t start_ns)
-{
-	return (double)b->bytes / 1e6 / ((double)(loop_now_ns() - start_ns) / 1e9);
-}
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -57,87 +54,112 @@ static bool fail(struct bench *b, const char *what, GError *error)
 	return false;
 }
 
-/* The same bytes by plain system calls, one chunk a call, into a sparse file as long as the disc's. */
-static bool plain(struct bench *b, unsigned round)
-{
-	g_autofree char *path = g_strdup_printf("%s/plain.%d", b->folder, getpid());
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	uint64_t start;
-	bool ok;
+/* Both sides of a comparison, open at once so that they take turns slice by slice and see the same moods of the machine. */
+struct pair {
+	struct bench *b;
+	int fd;
+	char *plain_path, *disc_path;
+	struct drive *drive;
+	struct scsi_nexus *nexus;
+	uint64_t plain_ns, engine_ns;
+};
 
-	if (fd < 0)
-		return fail(b, path, NULL);
-	ok = ftruncate(fd, (off_t)4700372992) == 0;
-	start = loop_now_ns();
-	for (uint64_t off = 0; ok && off < b->bytes; off += CHUNK)
-		ok = pwrite(fd, b->data, CHUNK, (off_t)off) == CHUNK;
-	b->plain_write[round] = rate(b, start);
-	start = loop_now_ns();
-	for (uint64_t off = 0; ok && off < b->bytes; off += CHUNK)
-		ok = pread(fd, b->data, CHUNK, (off_t)off) == CHUNK;
-	b->plain_read[round] = rate(b, start);
-	close(fd);
-	unlink(path);
-	return ok || fail(b, path, NULL);
+static bool plain_slice(struct pair *p, bool write, uint64_t off)
+{
+	uint64_t start = loop_now_ns();
+	bool ok = true;
+
+	for (uint64_t end = off + SLICE; ok && off < end; off += CHUNK)
+		ok = (write ? pwrite(p->fd, p->b->data, CHUNK, (off_t)off) :
+			      pread(p->fd, p->b->data, CHUNK, (off_t)off)) == CHUNK;
+	p->plain_ns += loop_now_ns() - start;
+	return ok || fail(p->b, p->plain_path, NULL);
 }
 
-static co_fn bool transfer(struct bench *b, struct scsi_nexus *nexus, uint8_t opcode, uint64_t off)
+static co_fn bool transfer(struct pair *p, bool write, uint64_t off)
 {
-	struct iovec v = {b->data, CHUNK};
-	struct scsi_cmd c = {.nexus = nexus};
+	struct iovec v = {p->b->data, CHUNK};
+	struct scsi_cmd c = {.nexus = p->nexus};
 
-	c.cdb[0] = opcode;
+	c.cdb[0] = write ? 0x2a : 0x28;
 	put_be32(c.cdb + 2, (uint32_t)(off / BLOCK));
 	put_be16(c.cdb + 7, PER_COMMAND);
-	*(opcode == 0x2a ? &c.out : &c.in) = (struct iovs){&v, 1, CHUNK};
+	*(write ? &c.out : &c.in) = (struct iovs){&v, 1, CHUNK};
 	scsi_execute(&c);
 	if (c.status == SCSI_GOOD)
 		return true;
-	fprintf(stderr, "engine_bench: opcode %02x at %llu: sense %x/%02x/%02x\n", opcode, (unsigned long long)off,
+	fprintf(stderr, "engine_bench: opcode %02x at %llu: sense %x/%02x/%02x\n", c.cdb[0], (unsigned long long)off,
 		c.sense[2] & 15, c.sense[12], c.sense[13]);
-	b->failed = true;
+	p->b->failed = true;
 	return false;
 }
 
-static co_fn void settle(struct scsi_nexus *nexus)
+static co_fn bool engine_slice(struct pair *p, bool write, uint64_t off)
 {
+	uint64_t start = loop_now_ns();
+	bool ok = true;
+
+	for (uint64_t end = off + SLICE; ok && off < end; off += CHUNK)
+		ok = transfer(p, write, off);
+	p->engine_ns += loop_now_ns() - start;
+	return ok;
+}
+
+static co_fn bool compare(struct pair *p, bool write, double *engine, double *plain)
+{
+	bool ok = true;
+
+	p->plain_ns = p->engine_ns = 0;
+	for (uint64_t off = 0; ok && off < p->b->bytes; off += SLICE)
+		ok = plain_slice(p, write, off) && engine_slice(p, write, off);
+	*engine = (double)p->b->bytes * 1e3 / (double)p->engine_ns;
+	*plain = (double)p->b->bytes * 1e3 / (double)p->plain_ns;
+	return ok;
+}
+
+static co_fn bool pair_open(struct pair *p)
+{
+	struct drive_options o = {.id = "bench"};
+	GError *error = NULL;
+	struct disc *disc;
+
+	p->fd = open(p->plain_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	/* a sparse file as long as the disc's */
+	if (p->fd < 0 || ftruncate(p->fd, (off_t)4700372992) < 0)
+		return fail(p->b, p->plain_path, NULL);
+	if (!disc_create(p->disc_path, disc_type_find("dvd+r"), 0, false, &error))
+		return fail(p->b, p->disc_path, error);
+	disc = disc_open(p->disc_path, DISC_OPEN_RDWR, 0, &error);
+	p->drive = disc ? drive_new(p->b->loop, &o, &error) : NULL;
+	if (!p->drive || !drive_insert(p->drive, disc, false, &error))
+		return fail(p->b, p->disc_path, error);
+	p->nexus = scsi_nexus_new(drive_lu(p->drive), "bench", NULL, NULL, false);
 	for (int i = 0; i < 4; i++) {
-		struct scsi_cmd c = {.nexus = nexus};
+		struct scsi_cmd c = {.nexus = p->nexus};
 
 		scsi_execute(&c);	/* TEST UNIT READY takes the pending unit attentions */
 	}
+	return true;
 }
 
-static co_fn bool engine(struct bench *b, unsigned round)
+static co_fn bool measure(struct bench *b, unsigned round)
 {
-	g_autofree char *path = g_strdup_printf("%s/bench.%d.disc", b->folder, getpid());
-	GError *error = NULL;
-	struct drive_options o = {.id = "bench"};
-	struct drive *drive;
-	struct disc *disc;
-	struct scsi_nexus *nexus;
-	uint64_t start;
-	bool ok = true;
+	struct pair p = {.b = b, .fd = -1};
+	bool ok;
 
-	if (!disc_create(path, disc_type_find("dvd+r"), 0, false, &error))
-		return fail(b, path, error);
-	disc = disc_open(path, DISC_OPEN_RDWR, 0, &error);
-	drive = disc ? drive_new(b->loop, &o, &error) : NULL;
-	if (!drive || !drive_insert(drive, disc, false, &error))
-		return fail(b, path, error);
-	nexus = scsi_nexus_new(drive_lu(drive), "bench", NULL, NULL, false);
-	settle(nexus);
-	start = loop_now_ns();
-	for (uint64_t off = 0; ok && off < b->bytes; off += CHUNK)
-		ok = transfer(b, nexus, 0x2a, off);
-	b->engine_write[round] = rate(b, start);
-	start = loop_now_ns();
-	for (uint64_t off = 0; ok && off < b->bytes; off += CHUNK)
-		ok = transfer(b, nexus, 0x28, off);
-	b->engine_read[round] = rate(b, start);
-	scsi_nexus_free(nexus);
-	drive_free(drive);
-	unlink(path);
+	p.plain_path = g_strdup_printf("%s/plain.%d", b->folder, getpid());
+	p.disc_path = g_strdup_printf("%s/bench.%d.disc", b->folder, getpid());
+	ok = pair_open(&p) && compare(&p, true, &b->engine_write[round], &b->plain_write[round]) &&
+	     compare(&p, false, &b->engine_read[round], &b->plain_read[round]);
+	if (p.nexus)
+		scsi_nexus_free(p.nexus);
+	drive_free(p.drive);
+	if (p.fd >= 0)
+		close(p.fd);
+	unlink(p.plain_path);
+	unlink(p.disc_path);
+	g_free(p.plain_path);
+	g_free(p.disc_path);
 	return ok;
 }
 
@@ -166,20 +188,17 @@ static co_fn void rounds(void *arg)
 	struct bench *b = arg;
 
 	for (unsigned i = 0; i < b->rounds && !b->failed; i++)
-		if (!plain(b, i) || !engine(b, i) || !large(b, i))
+		if (!measure(b, i) || !large(b, i))
 			break;
 	loop_stop(b->loop);
 }
 
 static void start_rounds(struct loop_task *task)
 {
-	extern struct bench *the_bench;
+	struct bench *b = (struct bench *)((char *)task - offsetof(struct bench, begin));
 
-	(void)task;
-	co_start(the_bench->loop, rounds, the_bench);
+	co_start(b->loop, rounds, b);
 }
-
-struct bench *the_bench;
 
 static void report(struct bench *b)
 {
@@ -203,8 +222,7 @@ static void report(struct bench *b)
 
 int main(int argc, char **argv)
 {
-	struct loop_task begin = {.run = start_rounds};
-	struct bench b = {.rounds = 7};
+	struct bench b = {.begin.run = start_rounds, .rounds = 7};
 	GError *error = NULL;
 
 	if (argc > 1 && !strcmp(argv[1], "--json")) {
@@ -213,7 +231,7 @@ int main(int argc, char **argv)
 		argc--;
 	}
 	b.folder = argc > 1 ? argv[1] : g_get_tmp_dir();
-	b.bytes = (argc > 2 ? strtoull(argv[2], NULL, 10) : 256) * 1000000 / CHUNK * CHUNK;
+	b.bytes = (argc > 2 ? strtoull(argv[2], NULL, 10) : 256) * 1000000 / SLICE * SLICE;
 	if (argc > 3)
 		b.rounds = (unsigned)CLAMP(atoi(argv[3]), 1, ROUNDS_MAX);
 	b.data = g_malloc(CHUNK);
@@ -223,8 +241,7 @@ int main(int argc, char **argv)
 		fail(&b, "loop", error);
 		return 1;
 	}
-	the_bench = &b;
-	loop_post(b.loop, &begin);
+	loop_post(b.loop, &b.begin);
 	loop_run(b.loop);
 	if (!b.failed)
 		report(&b);

@@ -9,8 +9,9 @@
 enum {
 	MAX_INLINE = 1 << 20,		/* longer ones take their time in any case */
 	MAX_BYTES_IN_TURN = 4 << 20,	/* then others get their turn */
-	SLOW_NS = 2000000,
-	CLOSED_FACTOR = 100,
+	SLOW_NS = 25000000,		/* one call; less may be another process that had the processor */
+	SLOW_AVERAGE_NS = 4000000,
+	CLOSED_FACTOR = 40,
 	XFS_MAGIC = 0x58465342,
 };
 
@@ -63,7 +64,12 @@ static void judge(struct file_inline *in, uint64_t start_ns)
 {
 	uint64_t now = loop_now_ns(), took = now - start_ns;
 
-	in->closed_until_ns = took > SLOW_NS ? now + took * CLOSED_FACTOR : 0;
+	in->average_ns = (in->average_ns * 7 + took) / 8;
+	in->closed_until_ns = 0;
+	if (took > SLOW_NS || in->average_ns > SLOW_AVERAGE_NS) {
+		in->closed_until_ns = now + in->average_ns * CLOSED_FACTOR;
+		in->average_ns = 0;
+	}
 }
 
 co_fn int file_inline_preadv(struct file_inline *in, int fd, const struct iovec *v, unsigned n, size_t len, uint64_t off)

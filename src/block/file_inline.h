@@ -5,7 +5,7 @@
  * workers costs two thread switches of some 35 us each, several times the copy (ext4 and tmpfs have no other way for a
  * write through io_uring). So they are made here, in a coroutine, as plain system calls: a read says RWF_NOWAIT where the
  * file system knows it; what may wait is timed, and a file whose calls turn out slow (a throttled disk) loses the
- * privilege for a hundred times as long as it took. Only file systems of this host's own memory and disks qualify.
+ * privilege for many times as long as they took. Only file systems of this host's own memory and disks qualify.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 struct file_inline {
 	bool local;		/* on a file system that qualifies */
 	bool no_nowait;		/* it does not know RWF_NOWAIT for reads */
-	uint64_t closed_until_ns;
+	uint64_t closed_until_ns, average_ns;
 	uint64_t turn;		/* of the loop, in which in_turn counts */
 	uint64_t bytes_in_turn;
 };
