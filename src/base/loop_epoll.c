@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/sanitizer.h"
 
 enum { BATCH = 64, MAX_SPARE = 64 };
 
@@ -42,6 +43,7 @@ static bool ep_open(struct loop *l, GError **error)
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 
 	l->be = ep;
+	ep->no_pwait2 = runs_on_valgrind();	/* 3.19 does not know it, and says so each time */
 	ep->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (ep->fd < 0)
 		return err_set_errno(error, errno, "cannot make an epoll descriptor");

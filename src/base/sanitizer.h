@@ -41,6 +41,15 @@
 #define WITH_SANITIZER 0
 #endif
 
+static inline bool runs_on_valgrind(void)
+{
+#ifdef WITH_VALGRIND
+	return RUNNING_ON_VALGRIND;
+#else
+	return false;
+#endif
+}
+
 /* Before leaving from for to; ends: from is never resumed. */
 static inline void sanitizer_switch_begin(struct co_context *from, struct co_context *to, bool ends)
 {

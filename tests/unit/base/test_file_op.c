@@ -63,7 +63,8 @@ static co_fn void errors(void *arg)
 	assert_int_equal(co_fsync(-1, false), -EBADF);
 	assert_int_equal(co_fallocate(fd, 0, 0, 1), -EBADF);
 	v.iov_base = NULL;
-	assert_int_equal(co_preadv(fd, &v, 1, 0), -EFAULT);
+	if (!runs_on_valgrind())	/* which complains about it, and rightly so */
+		assert_int_equal(co_preadv(fd, &v, 1, 0), -EFAULT);
 	close(fd);
 }
 
