@@ -1,7 +1,8 @@
 /*
- * Parsing of cue sheets: see cue.h. One pass over the entries with a small parser state; every entry is first checked
- * by itself and then against its place. Tools differ: index 0 may have zero length (wodim), ISRC entries come with or
- * without a CONTROL nibble, the lead-in's time is 00:00:00 or the ATIP's.
+ * Parsing of cue sheets: see cue.h. One pass over the entries with a small parser state; every
+ * entry is first checked by itself and then against its place. Tools differ: index 0 may have zero
+ * length (wodim), ISRC entries come with or without a CONTROL nibble, the lead-in's time is
+ * 00:00:00 or the ATIP's.
  */
 #include "disc/cue.h"
 
@@ -9,15 +10,22 @@
 
 #include <string.h>
 
-enum { ADR_TRACK = 1, ADR_MCN = 2, ADR_ISRC = 3, TNO_LEAD_OUT = 0xaa, CONTROL_DATA = 4, FORM_SUB = 0xc0 };
-enum { E_CTL_ADR, E_TNO, E_INDEX, E_FORM, E_SCMS, E_M, E_S, E_F };	/* bytes of an entry */
+enum {
+	ADR_TRACK = 1,
+	ADR_MCN = 2,
+	ADR_ISRC = 3,
+	TNO_LEAD_OUT = 0xaa,
+	CONTROL_DATA = 4,
+	FORM_SUB = 0xc0
+};
+enum { E_CTL_ADR, E_TNO, E_INDEX, E_FORM, E_SCMS, E_M, E_S, E_F }; /* bytes of an entry */
 
 struct parser {
 	const uint8_t *list;
 	unsigned entries, at;
 	const struct cue_limits *limits;
 	struct cue_sheet *out;
-	struct cue_track *track;	/* the one being described */
+	struct cue_track *track; /* the one being described */
 	uint8_t last_index;
 	int32_t last_lba;
 	char isrc[12];
@@ -32,7 +40,7 @@ int cue_form_bytes(uint8_t form)
 	case 0x11:
 	case 0x13: return 2352;
 	case 0x14: return 0;
-	default:   return -1;
+	default: return -1;
 	}
 }
 
@@ -50,12 +58,13 @@ static bool entry_lba(struct parser *p, const uint8_t *e, int32_t *lba)
 		return fail(p, E_S);
 	if (e[E_F] >= 75)
 		return fail(p, E_F);
-	*lba = msf_to_lba((struct msf){ e[E_M], e[E_S], e[E_F] });
+	*lba = msf_to_lba((struct msf){e[E_M], e[E_S], e[E_F]});
 	return true;
 }
 
 /* MCN and ISRC are two entries each; len characters from byte on. */
-static bool take_text(struct parser *p, unsigned adr, unsigned byte, unsigned len, char *out, unsigned out_len)
+static bool take_text(struct parser *p, unsigned adr, unsigned byte, unsigned len, char *out,
+		      unsigned out_len)
 {
 	const uint8_t *e = p->list + p->at * CUE_ENTRY;
 	char text[2 * CUE_ENTRY];
@@ -90,21 +99,22 @@ static void add_region(struct parser *p, int32_t lba, uint8_t form)
 		return;
 	if (last)
 		last->end = lba;
-	c->regions[c->n_regions++] = (struct cue_region){ lba, lba, track, form };
+	c->regions[c->n_regions++] = (struct cue_region){lba, lba, track, form};
 }
 
 static bool new_track(struct parser *p, const uint8_t *e, int32_t lba)
 {
 	struct cue_sheet *c = p->out;
 
-	if (c->n_tracks == CUE_MAX_TRACKS || e[E_TNO] != p->limits->first_track + c->n_tracks || e[E_TNO] > 99)
+	if (c->n_tracks == CUE_MAX_TRACKS || e[E_TNO] != p->limits->first_track + c->n_tracks ||
+	    e[E_TNO] > 99)
 		return fail(p, E_TNO);
 	if (e[E_INDEX] > 1 || (c->n_tracks == 0 && e[E_INDEX] != 0))
 		return fail(p, E_INDEX);
 	if (c->n_tracks == 0 && lba != p->limits->begin)
 		return fail(p, E_M);
 	if (p->track && p->last_index == 0)
-		return fail(p, E_INDEX);	/* the one before has no index 1 */
+		return fail(p, E_INDEX); /* the one before has no index 1 */
 	end_track(p, lba);
 	p->track = &c->tracks[c->n_tracks++];
 	p->track->number = e[E_TNO];
@@ -124,7 +134,7 @@ static bool take_index(struct parser *p, const uint8_t *e)
 	if (cue_form_bytes(e[E_FORM]) < 0)
 		return fail(p, E_FORM);
 	if (!(e[E_CTL_ADR] >> 4 & CONTROL_DATA))
-		return fail(p, E_CTL_ADR);	/* mode 1 is data */
+		return fail(p, E_CTL_ADR); /* mode 1 is data */
 	if (p->track && lba < p->last_lba)
 		return fail(p, E_M);
 	if (!p->track || p->track->number != e[E_TNO]) {
@@ -157,7 +167,7 @@ static bool take_lead_in(struct parser *p)
 	if (e[E_INDEX] != 0)
 		return fail(p, E_INDEX);
 	if (e[E_FORM] & FORM_SUB)
-		return fail(p, E_FORM);	/* text in the lead-in */
+		return fail(p, E_FORM); /* text in the lead-in */
 	p->at++;
 	return true;
 }
@@ -218,15 +228,15 @@ static bool parse_entries(struct parser *p)
 			if (!take_index(p, e))
 				return false;
 			break;
-		default:
-			return fail(p, E_CTL_ADR);
+		default: return fail(p, E_CTL_ADR);
 		}
 	}
 	p->at = p->entries - 1;
-	return fail(p, E_TNO);	/* no lead-out */
+	return fail(p, E_TNO); /* no lead-out */
 }
 
-/* Regions of no length (an index 0 at the time of index 1) would only be in the way of the search. */
+/* Regions of no length (an index 0 at the time of index 1) would only be in the way of the search.
+ */
 static void drop_empty_regions(struct cue_sheet *c)
 {
 	unsigned n = 0;
@@ -237,10 +247,10 @@ static void drop_empty_regions(struct cue_sheet *c)
 	c->n_regions = n;
 }
 
-enum disc_status cue_parse(const uint8_t *list, size_t len, const struct cue_limits *limits, struct cue_sheet *out,
-			   uint32_t *bad)
+enum disc_status cue_parse(const uint8_t *list, size_t len, const struct cue_limits *limits,
+			   struct cue_sheet *out, uint32_t *bad)
 {
-	struct parser p = { .list = list, .limits = limits, .out = out };
+	struct parser p = {.list = list, .limits = limits, .out = out};
 
 	memset(out, 0, sizeof(*out));
 	*bad = 0;

@@ -1,6 +1,6 @@
 /*
- * The medium's operations as the floors above call them: what holds for every medium is checked here, then its rules
- * decide. See disc.h for the contracts and rules.h for how a change is made.
+ * The medium's operations as the floors above call them: what holds for every medium is checked
+ * here, then its rules decide. See disc.h for the contracts and rules.h for how a change is made.
  */
 #include "disc/rules.h"
 
@@ -46,7 +46,8 @@ static enum disc_status may_change(const struct disc *d)
 
 static enum disc_status may_record(const struct disc *d)
 {
-	bool once = d->profile->method == METHOD_SEQUENTIAL || d->profile->method == METHOD_REWRITABLE;
+	bool once =
+		d->profile->method == METHOD_SEQUENTIAL || d->profile->method == METHOD_REWRITABLE;
 
 	if (d->rules->write && once && d->state->status == DISC_COMPLETE)
 		return DISC_FINALISED;
@@ -70,18 +71,21 @@ bool disc_accepts_write_params(const struct disc *d, const struct disc_write_par
 	enum disc_family family = d->profile->family;
 
 	switch (p->write_type) {
-	case WRITE_INCREMENTAL:
-		return family != DISC_CD && p->block_type == 8;
+	case WRITE_INCREMENTAL: return family != DISC_CD && p->block_type == 8;
 	case WRITE_TAO:
-		return (family != DISC_DVD_MINUS || d->profile->method == METHOD_RESTRICTED) && p->block_type == 8;
+		if (family == DISC_CD) /* raw is audio: programs try it, a WRITE refuses it */
+			return p->block_type == BLOCK_RAW || cd_is_data_form(p->block_type);
+		return (family != DISC_DVD_MINUS || d->profile->method == METHOD_RESTRICTED) &&
+		       p->block_type == 8;
 	case WRITE_SAO:
-		return p->block_type == 0 || p->block_type == 8;	/* the cue sheet says what really comes */
-	default:
-		return false;
+		return p->block_type == 0 ||
+		       p->block_type == 8; /* the cue sheet says what really comes */
+	default: return false;
 	}
 }
 
-uint32_t disc_block_bytes(const struct disc *d, int32_t lba, uint32_t blocks, enum disc_status *status)
+uint32_t disc_block_bytes(const struct disc *d, int32_t lba, uint32_t blocks,
+			  enum disc_status *status)
 {
 	*status = may_record(d);
 	if (*status != DISC_OK)
@@ -89,11 +93,12 @@ uint32_t disc_block_bytes(const struct disc *d, int32_t lba, uint32_t blocks, en
 	return d->rules->block_bytes ? d->rules->block_bytes(d, lba, blocks, status) : BLOCK_LEN;
 }
 
-co_fn enum disc_status disc_write(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov, bool replay)
+co_fn enum disc_status disc_write(struct disc *d, int32_t lba, uint32_t blocks,
+				  const struct iovs *iov, bool replay)
 {
 	enum disc_status status = may_record(d);
 
-	d->error = (struct disc_error){ 0 };
+	d->error = (struct disc_error){0};
 	if (status != DISC_OK || blocks == 0)
 		return status;
 	if ((int64_t)lba + blocks > (int64_t)d->state->max_blocks)
@@ -104,9 +109,9 @@ co_fn enum disc_status disc_write(struct disc *d, int32_t lba, uint32_t blocks, 
 
 co_fn enum disc_status disc_sync(struct disc *d)
 {
-	d->error = (struct disc_error){ 0 };
+	d->error = (struct disc_error){0};
 	if (may_change(d) != DISC_OK || !d->rules->sync)
-		return DISC_OK;	/* nothing can be unwritten */
+		return DISC_OK; /* nothing can be unwritten */
 	return d->state->status == DISC_COMPLETE ? disc_flush(d) : d->rules->sync(d);
 }
 
@@ -114,7 +119,7 @@ co_fn enum disc_status disc_reserve_track(struct disc *d, uint32_t blocks)
 {
 	enum disc_status status = may_record(d);
 
-	d->error = (struct disc_error){ 0 };
+	d->error = (struct disc_error){0};
 	if (status != DISC_OK)
 		return status;
 	if (!d->rules->reserve_track)
@@ -128,7 +133,7 @@ static enum disc_status may_close(struct disc *d, bool has_operation)
 {
 	enum disc_status status = may_record(d);
 
-	d->error = (struct disc_error){ 0 };
+	d->error = (struct disc_error){0};
 	if (status == DISC_OK && !has_operation)
 		return DISC_INCOMPATIBLE;
 	return status;
@@ -139,7 +144,8 @@ co_fn enum disc_status disc_close_track(struct disc *d, unsigned number)
 	enum disc_status status = may_close(d, d->rules->close_track != NULL);
 
 	if (status == DISC_FINALISED)
-		return number == TRACK_INVISIBLE || number <= disc_last_track(d) ? DISC_OK : DISC_RANGE;
+		return number == TRACK_INVISIBLE || number <= disc_last_track(d) ? DISC_OK
+										 : DISC_RANGE;
 	return status == DISC_OK ? d->rules->close_track(d, number) : status;
 }
 
@@ -165,7 +171,7 @@ co_fn enum disc_status disc_send_cue_sheet(struct disc *d, const uint8_t *cue, s
 {
 	enum disc_status status = may_record(d);
 
-	d->error = (struct disc_error){ 0 };
+	d->error = (struct disc_error){0};
 	if (status != DISC_OK)
 		return status;
 	if (!d->rules->send_cue_sheet)
@@ -178,7 +184,7 @@ co_fn enum disc_status disc_blank(struct disc *d, unsigned type)
 {
 	enum disc_status status = may_change(d);
 
-	d->error = (struct disc_error){ 0 };
+	d->error = (struct disc_error){0};
 	if (!d->rules->blank)
 		return DISC_INCOMPATIBLE;
 	return status == DISC_OK ? d->rules->blank(d, type) : status;
@@ -188,7 +194,7 @@ co_fn enum disc_status disc_format(struct disc *d, const struct disc_format *f)
 {
 	enum disc_status status = may_change(d);
 
-	d->error = (struct disc_error){ 0 };
+	d->error = (struct disc_error){0};
 	if (!d->rules->format)
 		return DISC_INCOMPATIBLE;
 	return status == DISC_OK ? d->rules->format(d, f) : status;

@@ -139,7 +139,7 @@ struct disc_format {
 };
 co_fn enum disc_status disc_format(struct disc *d, const struct disc_format *f);
 /* Formats on offer (READ FORMAT CAPACITIES), the current descriptor first; returns how many (at most max). */
-struct disc_capacity { uint32_t blocks; uint8_t type; uint32_t parameter; bool current; };
+struct disc_capacity { uint32_t blocks, parameter; uint8_t type; bool current; };
 unsigned disc_list_capacities(const struct disc *d, struct disc_capacity *out, unsigned max);
 
 /* READ CD: what a sector of a CD is, and all of it as 2352 bytes (regenerated where it is canonical). */

@@ -1,19 +1,27 @@
 /*
  * BD-R (reference/mmc.md 5.11): sequential recording (SRM), with or without pseudo overwrite (POW).
  *
- * FORMAT UNIT on a blank disc sets spare clusters aside and may turn on POW; then what is recorded can be overwritten,
- * as if remapped. The remapping is not kept (the new data goes in place): only its cost is, out of a stock that
- * formatting provides. A POW disc has no sessions to close; what was written is what it holds.
+ * FORMAT UNIT on a blank disc sets spare clusters aside and may turn on POW; then what is recorded
+ * can be overwritten, as if remapped. The remapping is not kept (the new data goes in place): only
+ * its cost is, out of a stock that formatting provides. A POW disc has no sessions to close; what
+ * was written is what it holds.
  */
 #include "disc/rules.h"
 
 enum {
 	CLUSTER = 32,
-	SPARE_MIN = 0x1000, SPARE_DEFAULT = 0x3000, SPARE_MAX = 0x5000,	/* clusters a layer */
-	POW_MAP_ENTRIES = 65536, POW_UPDATES = 65536,
-	TYPE_DEFAULT = 0x00, TYPE_SPARE = 0x32,
-	SUBTYPE_POW = 0, SUBTYPE_NO_POW = 1,
-	BYTE_BLOCKS = 4, BYTE_TYPE = 8, BYTE_PARAMETER = 9,	/* in the format list */
+	SPARE_MIN = 0x1000,
+	SPARE_DEFAULT = 0x3000,
+	SPARE_MAX = 0x5000, /* clusters a layer */
+	POW_MAP_ENTRIES = 65536,
+	POW_UPDATES = 65536,
+	TYPE_DEFAULT = 0x00,
+	TYPE_SPARE = 0x32,
+	SUBTYPE_POW = 0,
+	SUBTYPE_NO_POW = 1,
+	BYTE_BLOCKS = 4,
+	BYTE_TYPE = 8,
+	BYTE_PARAMETER = 9, /* in the format list */
 };
 
 /* A disc much smaller than real ones gets its spare clusters in the same proportions. */
@@ -39,7 +47,8 @@ static bool pow_can_replace(const struct disc *d, uint32_t clusters)
 }
 
 /* Blocks below the next writable address, all of them recorded. */
-static co_fn enum disc_status overwrite(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov)
+static co_fn enum disc_status overwrite(struct disc *d, int32_t lba, uint32_t blocks,
+					const struct iovs *iov)
 {
 	uint32_t clusters = (uint32_t)((lba + (int32_t)blocks - 1) / CLUSTER - lba / CLUSTER + 1);
 	enum disc_status status;
@@ -67,7 +76,8 @@ static co_fn enum disc_status overwrite(struct disc *d, int32_t lba, uint32_t bl
 	return DISC_OK;
 }
 
-static co_fn enum disc_status bd_write(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov, bool replay)
+static co_fn enum disc_status bd_write(struct disc *d, int32_t lba, uint32_t blocks,
+				       const struct iovs *iov, bool replay)
 {
 	const struct disc_track *t = seq_open_track(d->state);
 	int32_t nwa = t ? t->nwa : seq_next_start(d);
@@ -146,13 +156,15 @@ static struct disc_capacity offer(const struct disc_state *s, uint8_t type, uint
 {
 	uint32_t spare = spare_of(s, per_layer);
 
-	return (struct disc_capacity){ .blocks = s->max_blocks - spare * CLUSTER, .type = type, .parameter = spare };
+	return (struct disc_capacity){
+		.blocks = s->max_blocks - spare * CLUSTER, .type = type, .parameter = spare};
 }
 
 static unsigned bd_capacities(const struct disc *d, struct disc_capacity *out, unsigned max)
 {
 	const struct disc_state *s = d->state;
 	bool blank = !s->formatted && s->status == DISC_BLANK;
+	/* clang-format off */
 	const struct disc_capacity list[] = {
 		{ .blocks = s->capacity, .type = blank ? 1 : 2, .current = true },
 		offer(s, TYPE_DEFAULT, SPARE_DEFAULT),
@@ -160,6 +172,7 @@ static unsigned bd_capacities(const struct disc *d, struct disc_capacity *out, u
 		offer(s, TYPE_SPARE, SPARE_MAX),
 		offer(s, TYPE_SPARE, SPARE_MIN),
 	};
+	/* clang-format on */
 	unsigned n = MIN(blank ? G_N_ELEMENTS(list) : 1u, max);
 
 	for (unsigned i = 0; i < n; i++)

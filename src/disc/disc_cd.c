@@ -1,9 +1,9 @@
 /*
- * CD-R: track at once, and the rules of which write type does what (reference/mmc.md 5.3). Session at once stands in
- * disc_cd_sao.c.
+ * CD-R: track at once, and the rules of which write type does what (reference/mmc.md 5.3). Session
+ * at once stands in disc_cd_sao.c.
  *
- * What the host writes at once with SYNCHRONIZE CACHE becomes a track of at least 300 blocks with two run-out blocks;
- * neither padding nor run-out is stored, they read as zeros.
+ * What the host writes at once with SYNCHRONIZE CACHE becomes a track of at least 300 blocks with
+ * two run-out blocks; neither padding nor run-out is stored, they read as zeros.
  */
 #include "disc/disc_cd.h"
 #include "disc/sector.h"
@@ -12,7 +12,10 @@ static enum disc_status check_tao(const struct disc *d)
 {
 	const struct disc_track *t = seq_open_track(d->state);
 
-	if (d->params.write_type != WRITE_TAO || d->params.block_type != 8 || !(d->params.track_mode & 4))
+	if (d->params.write_type != WRITE_TAO || !cd_is_data_form(d->params.block_type) ||
+	    !(d->params.track_mode & 4))
+		return DISC_WRONG_MODE;
+	if (t && !(t->flags & TRACK_DAO) && t->form != d->params.block_type)
 		return DISC_WRONG_MODE;
 	return t && t->flags & TRACK_DAO ? DISC_SEQUENCE : DISC_OK;
 }
@@ -20,19 +23,20 @@ static enum disc_status check_tao(const struct disc *d)
 static void begin_tao(const struct disc *d, struct disc_track *t)
 {
 	t->control = d->params.track_mode & 15;
-	t->data_mode = 1;
 	t->form = d->params.block_type;
+	t->data_mode = t->form == BLOCK_XA_FORM1 ? 2 : 1;
 	t->pregap = CD_LINK_GAP;
 }
 
-static co_fn enum disc_status cd_write(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov, bool replay)
+static co_fn enum disc_status cd_write(struct disc *d, int32_t lba, uint32_t blocks,
+				       const struct iovs *iov, bool replay)
 {
 	enum disc_status status;
 
 	if (d->cue && (d->params.write_type == WRITE_SAO || cd_sao_begun(d)))
 		return cd_sao_write(d, lba, blocks, iov, replay);
 	if (d->params.write_type == WRITE_SAO)
-		return DISC_SEQUENCE;	/* no cue sheet */
+		return DISC_SEQUENCE; /* no cue sheet */
 	if (d->cue) {
 		status = cd_drop_cue(d);
 		if (status != DISC_OK)
@@ -57,7 +61,8 @@ static co_fn enum disc_status cd_close_track(struct disc *d, unsigned number)
 	const struct disc_track *t = seq_open_track(d->state);
 
 	/* A session written at once ends as a whole. */
-	if (!d->real && t && t->flags & TRACK_DAO && (number == TRACK_INVISIBLE || number == t->number))
+	if (!d->real && t && t->flags & TRACK_DAO &&
+	    (number == TRACK_INVISIBLE || number == t->number))
 		return cd_sao_sync(d);
 	return seq_close_track(d, number);
 }
@@ -69,7 +74,8 @@ static co_fn enum disc_status cd_close_session(struct disc *d)
 	return seq_close_session(d, d->params.multisession == MULTI_NEXT);
 }
 
-static enum disc_status cd_track_info(const struct disc *d, unsigned number, struct disc_track_info *out)
+static enum disc_status cd_track_info(const struct disc *d, unsigned number,
+				      struct disc_track_info *out)
 {
 	enum disc_status status = seq_track_info(d, number, out);
 	const struct disc_session *session;
@@ -77,7 +83,8 @@ static enum disc_status cd_track_info(const struct disc *d, unsigned number, str
 	if (status != DISC_OK)
 		return status;
 	session = seq_session(d->state);
-	/* The invisible track of an empty session begins where its write type would begin to write. */
+	/* The invisible track of an empty session begins where its write type would begin to write.
+	 */
 	if (out->number <= d->state->tracks->len || session->last_track)
 		return DISC_OK;
 	if (d->params.write_type == WRITE_SAO) {
@@ -89,7 +96,8 @@ static enum disc_status cd_track_info(const struct disc *d, unsigned number, str
 	return DISC_OK;
 }
 
-static uint32_t cd_block_bytes(const struct disc *d, int32_t lba, uint32_t blocks, enum disc_status *status)
+static uint32_t cd_block_bytes(const struct disc *d, int32_t lba, uint32_t blocks,
+			       enum disc_status *status)
 {
 	if (d->cue && (d->params.write_type == WRITE_SAO || cd_sao_begun(d)))
 		return cd_sao_block_bytes(d, lba, blocks, status);
@@ -97,7 +105,9 @@ static uint32_t cd_block_bytes(const struct disc *d, int32_t lba, uint32_t block
 		*status = DISC_SEQUENCE;
 		return 0;
 	}
-	*status = d->params.write_type == WRITE_TAO && d->params.block_type == 8 ? DISC_OK : DISC_WRONG_MODE;
+	*status = d->params.write_type == WRITE_TAO && cd_is_data_form(d->params.block_type)
+			  ? DISC_OK
+			  : DISC_WRONG_MODE;
 	return *status == DISC_OK ? BLOCK_LEN : 0;
 }
 

@@ -1,10 +1,11 @@
 /*
- * Session at once: see disc_cd.h. The cue sheet says what every block is; the host delivers the blocks in order, and
- * the session closes with the SYNCHRONIZE CACHE behind the last one (none of the programs sends a CLOSE SESSION).
+ * Session at once: see disc_cd.h. The cue sheet says what every block is; the host delivers the
+ * blocks in order, and the session closes with the SYNCHRONIZE CACHE behind the last one (none of
+ * the programs sends a CLOSE SESSION).
  *
- * The track being written has the one open row, marked TRACK_DAO; its next writable address is the position in the
- * session. The row of the next track comes with that track's first block. Pregaps below LBA 0 have no place in the
- * file and are not kept.
+ * The track being written has the one open row, marked TRACK_DAO; its next writable address is the
+ * position in the session. The row of the next track comes with that track's first block. Pregaps
+ * below LBA 0 have no place in the file and are not kept.
  */
 #include "disc/disc_cd.h"
 
@@ -13,7 +14,7 @@
 
 #include <string.h>
 
-enum { CUE_HEADER = 8, H_MULTISESSION = 0, H_SESSION_FORMAT = 1 };	/* of the blob */
+enum { CUE_HEADER = 8, H_MULTISESSION = 0, H_SESSION_FORMAT = 1 }; /* of the blob */
 
 static struct disc_track *open_row(const struct disc_state *s)
 {
@@ -40,7 +41,8 @@ static struct cue_limits limits_of(const struct disc_state *s)
 	unsigned first = session->first_track ? session->first_track : s->tracks->len + 1;
 
 	return (struct cue_limits){
-		.first_track = (uint8_t)MIN(first, 255u), .begin = session->start - CD_PREGAP,
+		.first_track = (uint8_t)MIN(first, 255u),
+		.begin = session->start - CD_PREGAP,
 		.last_lead_out = s->last_lead_out,
 	};
 }
@@ -86,13 +88,19 @@ bool cd_restore_cue(struct disc *d, GError **error)
 	const struct disc_track *t = open_row(d->state);
 	uint32_t bad;
 
-	if (!blob)
-		return !t || err_set(error, EINVAL, "track %u belongs to a session at once without its cue sheet", t->number);
+	if (!blob) {
+		return !t || err_set(error, EINVAL,
+				     "track %u belongs to a session at once without its cue sheet",
+				     t->number);
+	}
 	d->cue = g_new(struct cue_sheet, 1);
 	if (blob->len < CUE_HEADER || d->state->status == DISC_COMPLETE ||
-	    cue_parse(blob->data + CUE_HEADER, blob->len - CUE_HEADER, &limits, d->cue, &bad) != DISC_OK ||
-	    (t && (t->nwa > d->cue->lead_out || t->number >= limits.first_track + d->cue->n_tracks)))
-		return err_set(error, EINVAL, "the cue sheet of the session being written does not fit the disc");
+	    cue_parse(blob->data + CUE_HEADER, blob->len - CUE_HEADER, &limits, d->cue, &bad) !=
+		    DISC_OK ||
+	    (t &&
+	     (t->nwa > d->cue->lead_out || t->number >= limits.first_track + d->cue->n_tracks)))
+		return err_set(error, EINVAL,
+			       "the cue sheet of the session being written does not fit the disc");
 	return true;
 }
 
@@ -104,7 +112,7 @@ co_fn enum disc_status cd_drop_cue(struct disc *d)
 	state_put_blob(next, BLOB_CUE, 0, NULL, 0);
 	status = disc_apply(d, next, false);
 	if (status == DISC_OK)
-		g_clear_pointer(&d->cue, g_free);
+		forget_cue(d);
 	return status;
 }
 
@@ -125,7 +133,8 @@ static struct disc_track *row_of(const struct disc *d, struct disc_state *next, 
 	struct disc_track *t = open_row(next);
 
 	while (!t || t->number < number) {
-		const struct cue_track *from = &c->tracks[t ? t->number + 1u - c->tracks[0].number : 0];
+		const struct cue_track *from =
+			&c->tracks[t ? t->number + 1u - c->tracks[0].number : 0];
 
 		if (t)
 			complete_row(c, t);
@@ -140,7 +149,8 @@ static struct disc_track *row_of(const struct disc *d, struct disc_state *next, 
 	return t;
 }
 
-static co_fn enum disc_status advance(struct disc *d, const struct cue_region *r, int32_t nwa, uint64_t bytes)
+static co_fn enum disc_status advance(struct disc *d, const struct cue_region *r, int32_t nwa,
+				      uint64_t bytes)
 {
 	unsigned number = d->cue->tracks[r->track].number;
 	struct disc_track *t = open_row(d->state);
@@ -160,12 +170,13 @@ static co_fn enum disc_status advance(struct disc *d, const struct cue_region *r
 struct piece {
 	int32_t lba;
 	uint32_t blocks;
-	size_t off;		/* in the host's list */
-	unsigned bytes;		/* of a block */
-	bool ignored;		/* the host's data does not count */
+	size_t off;     /* in the host's list */
+	unsigned bytes; /* of a block */
+	bool ignored;   /* the host's data does not count */
 };
 
-static co_fn enum disc_status put_piece(struct disc *d, const struct piece *p, const struct iovs *iov)
+static co_fn enum disc_status put_piece(struct disc *d, const struct piece *p,
+					const struct iovs *iov)
 {
 	if (p->lba < 0)
 		return DISC_OK;
@@ -175,7 +186,8 @@ static co_fn enum disc_status put_piece(struct disc *d, const struct piece *p, c
 }
 
 /* What of [lba, lba + blocks) lies in one region, on one side of LBA 0 and of pos. */
-static struct piece cut_piece(const struct cue_region *r, int32_t lba, uint32_t blocks, size_t off, int32_t pos)
+static struct piece cut_piece(const struct cue_region *r, int32_t lba, uint32_t blocks, size_t off,
+			      int32_t pos)
 {
 	int32_t end = r->end;
 
@@ -184,12 +196,16 @@ static struct piece cut_piece(const struct cue_region *r, int32_t lba, uint32_t 
 	if (lba < pos)
 		end = MIN(end, pos);
 	return (struct piece){
-		.lba = lba, .blocks = MIN(blocks, (uint32_t)(end - lba)), .off = off,
-		.bytes = (unsigned)cue_form_bytes(r->form), .ignored = r->form == 0x12 || r->form == 0x13,
+		.lba = lba,
+		.blocks = MIN(blocks, (uint32_t)(end - lba)),
+		.off = off,
+		.bytes = (unsigned)cue_form_bytes(r->form),
+		.ignored = r->form == 0x12 || r->form == 0x13,
 	};
 }
 
-co_fn enum disc_status cd_sao_write(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov, bool replay)
+co_fn enum disc_status cd_sao_write(struct disc *d, int32_t lba, uint32_t blocks,
+				    const struct iovs *iov, bool replay)
 {
 	enum disc_status status = disc_before_write(d);
 	size_t off = 0;
@@ -208,13 +224,16 @@ co_fn enum disc_status cd_sao_write(struct disc *d, int32_t lba, uint32_t blocks
 		if (!r || cue_form_bytes(r->form) == 0)
 			return disc_fail_at(d, DISC_NOT_NWA, pos);
 		p = cut_piece(r, lba, blocks, off, pos);
-		if (lba < pos)
-			status = lba < 0 || p.ignored ? DISC_OK :
-				disc_compare_blocks(d, lba, p.blocks, iov, off, p.bytes, pos);
-		else
+		if (lba < pos) {
+			status = lba < 0 || p.ignored ? DISC_OK
+						      : disc_compare_blocks(d, lba, p.blocks, iov,
+									    off, p.bytes, pos);
+		} else {
 			status = put_piece(d, &p, iov);
+		}
 		if (status == DISC_OK && lba >= pos)
-			status = advance(d, r, lba + (int32_t)p.blocks, (uint64_t)p.blocks * p.bytes);
+			status = advance(d, r, lba + (int32_t)p.blocks,
+					 (uint64_t)p.blocks * p.bytes);
 		if (status != DISC_OK)
 			return status;
 		lba += (int32_t)p.blocks;
@@ -224,7 +243,8 @@ co_fn enum disc_status cd_sao_write(struct disc *d, int32_t lba, uint32_t blocks
 	return DISC_OK;
 }
 
-uint32_t cd_sao_block_bytes(const struct disc *d, int32_t lba, uint32_t blocks, enum disc_status *status)
+uint32_t cd_sao_block_bytes(const struct disc *d, int32_t lba, uint32_t blocks,
+			    enum disc_status *status)
 {
 	int64_t end = MIN((int64_t)lba + blocks, (int64_t)d->cue->lead_out);
 	const struct cue_region *r = cue_find_region(d->cue, lba);
@@ -286,8 +306,9 @@ co_fn enum disc_status cd_sao_finish(struct disc *d)
 	status = disc_apply(d, next, true);
 	if (status != DISC_OK)
 		return status;
-	g_clear_pointer(&d->cue, g_free);
-	disc_add_history(d, d->state->status == DISC_COMPLETE ? EVENT_FINALISED : EVENT_SESSION_CLOSED, 0,
-			 disc_last_lba(d) + 1);
+	forget_cue(d);
+	disc_add_history(d,
+			 d->state->status == DISC_COMPLETE ? EVENT_FINALISED : EVENT_SESSION_CLOSED,
+			 0, disc_last_lba(d) + 1);
 	return DISC_OK;
 }

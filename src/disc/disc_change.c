@@ -1,15 +1,17 @@
 /*
- * How a disc's state changes: copy, edit, commit, take. And the moments around it: the background commit, blocks that
- * a blanking or formatting has yet to remove, and the pretended state of a test write.
+ * How a disc's state changes: copy, edit, commit, take. And the moments around it: the background
+ * commit, blocks that a blanking or formatting has yet to remove, and the pretended state of a test
+ * write.
  *
- * Order that must hold: the file's journal names only data that is durable (disc_store_commit flushes first when told
- * so), and a range with a pending punch is never written to, or the punch made up for after a crash would take new data.
+ * Order that must hold: the file's journal names only data that is durable (disc_store_commit
+ * flushes first when told so), and a range with a pending punch is never written to, or the punch
+ * made up for after a crash would take new data.
  */
 #include "disc/rules.h"
 
 enum disc_status disc_fail_io(struct disc *d, enum disc_status status, int res)
 {
-	d->error = (struct disc_error){ .errnum = -res };
+	d->error = (struct disc_error){.errnum = -res};
 	return status;
 }
 
@@ -45,15 +47,18 @@ co_fn enum disc_status disc_apply(struct disc *d, struct disc_state *next, bool 
 
 co_fn enum disc_status disc_apply_wiped(struct disc *d, struct disc_state *next)
 {
-	struct disc_punch all = { .plane = PLANE_USER, .len = (uint64_t)next->max_blocks * BLOCK_LEN };
+	struct disc_punch all = {.plane = PLANE_USER,
+				 .len = (uint64_t)next->max_blocks * BLOCK_LEN};
 	enum disc_status status;
 
 	g_array_set_size(next->punches, 0);
 	g_array_append_val(next->punches, all);
 	status = disc_apply(d, next, false);
-	if (status == DISC_OK && disc_finish_punches(d) != DISC_OK)
-		log_line(LOG_WARN, "disc", "%s: old data could not be removed yet, it reads as zeros: %s", d->name,
+	if (status == DISC_OK && disc_finish_punches(d) != DISC_OK) {
+		log_line(LOG_WARN, "disc",
+			 "%s: old data could not be removed yet, it reads as zeros: %s", d->name,
 			 g_strerror(d->error.errnum));
+	}
 	return status;
 }
 
@@ -65,7 +70,8 @@ co_fn enum disc_status disc_finish_punches(struct disc *d)
 	if (!d->state->punches->len || d->real)
 		return DISC_OK;
 	for (unsigned i = 0; i < d->state->punches->len; i++) {
-		const struct disc_punch *p = &g_array_index(d->state->punches, struct disc_punch, i);
+		const struct disc_punch *p =
+			&g_array_index(d->state->punches, struct disc_punch, i);
 
 		res = disc_store_punch(d->store, PLANE_USER, (int32_t)(p->off / BLOCK_LEN),
 				       (uint32_t)(p->len / BLOCK_LEN));
@@ -80,7 +86,10 @@ co_fn enum disc_status disc_finish_punches(struct disc *d)
 co_fn void disc_add_history(struct disc *d, enum disc_event event, int32_t lba, uint64_t blocks)
 {
 	struct disc_history h = {
-		.time_ns = (uint64_t)g_get_real_time() * 1000, .event = event, .lba = lba, .blocks = blocks,
+		.time_ns = (uint64_t)g_get_real_time() * 1000,
+		.event = event,
+		.lba = lba,
+		.blocks = blocks,
 	};
 	int res;
 
@@ -88,7 +97,8 @@ co_fn void disc_add_history(struct disc *d, enum disc_event event, int32_t lba, 
 		return;
 	res = disc_store_add_history(d->store, &h);
 	if (res < 0)
-		log_line(LOG_WARN, "disc", "%s: history not recorded: %s", d->name, g_strerror(-res));
+		log_line(LOG_WARN, "disc", "%s: history not recorded: %s", d->name,
+			 g_strerror(-res));
 }
 
 void disc_settle_track(struct disc_track *t)
@@ -138,9 +148,9 @@ co_fn enum disc_status disc_flush(struct disc *d)
 }
 
 /*
- * Beside the writes that go on: what was written before it began becomes durable, so that a power cut costs little and
- * the SYNCHRONIZE CACHE at the end need not write it all. Commits queue up in the store: one of another operation that
- * begins meanwhile comes later and knows more.
+ * Beside the writes that go on: what was written before it began becomes durable, so that a power
+ * cut costs little and the SYNCHRONIZE CACHE at the end need not write it all. Commits queue up in
+ * the store: one of another operation that begins meanwhile comes later and knows more.
  */
 static co_fn void commit_aside(void *arg)
 {
@@ -171,7 +181,7 @@ co_fn enum disc_status disc_before_write(struct disc *d)
 	status = disc_finish_punches(d);
 	if (status != DISC_OK || d->committing || d->uncommitted < COMMIT_BYTES)
 		return status;
-	if (d->commit_failed) {	/* now somebody is there to be told */
+	if (d->commit_failed) { /* now somebody is there to be told */
 		d->commit_failed = false;
 		return disc_flush(d);
 	}
@@ -193,8 +203,8 @@ void disc_end_test(struct disc *d)
 	if (!real)
 		return;
 	d->real = NULL;
-	g_clear_pointer(&d->cue, g_free);
+	forget_cue(d);
 	take_state(d, real);
 	if (d->profile->family == DISC_CD && !cd_restore_cue(d, NULL))
-		g_clear_pointer(&d->cue, g_free);	/* cannot be: it was accepted before the test */
+		forget_cue(d); /* cannot be: it was accepted before the test */
 }

@@ -1,6 +1,7 @@
 /*
- * Whether the rows that a .disc file brought make sense together. The checksums of the container tell accidents; this
- * is for rows that somebody made: after it, arithmetic on addresses cannot overflow and every number finds its row.
+ * Whether the rows that a .disc file brought make sense together. The checksums of the container
+ * tell accidents; this is for rows that somebody made: after it, arithmetic on addresses cannot
+ * overflow and every number finds its row.
  */
 #include "disc/rules.h"
 
@@ -12,7 +13,8 @@ enum { MAX_BLOCKS = 1 << 30, LOWEST_LBA = -45150 };
 
 static bool in_range(int64_t lba, const struct disc_state *s)
 {
-	/* A track may be followed by what the medium is not asked for: run-out, a lead-out, the next session's gap. */
+	/* A track may be followed by what the medium is not asked for: run-out, a lead-out, the
+	 * next session's gap. */
 	return lba >= LOWEST_LBA && lba <= (int64_t)s->max_blocks + 65536;
 }
 
@@ -22,29 +24,38 @@ static bool check_track(const struct disc_state *s, unsigned number, int64_t *en
 	int64_t stop = (int64_t)t->start + t->size;
 
 	if (t->number != number)
-		return err_set(error, EINVAL, "track row %u says that it is track %u", number, t->number);
+		return err_set(error, EINVAL, "track row %u says that it is track %u", number,
+			       t->number);
 	if (!state_session(s, t->session))
-		return err_set(error, EINVAL, "track %u belongs to session %u of %u", number, t->session, s->sessions->len);
-	if (!in_range(t->start, s) || !in_range(stop, s) || t->pregap > 65536 || t->start < *end)
-		return err_set(error, EINVAL, "track %u lies at %" PRId32 "+%" PRIu32 ", which cannot be", number, t->start,
-			       t->size);
+		return err_set(error, EINVAL, "track %u belongs to session %u of %u", number,
+			       t->session, s->sessions->len);
+	if (!in_range(t->start, s) || !in_range(stop, s) || t->pregap > 65536 || t->start < *end) {
+		return err_set(error, EINVAL,
+			       "track %u lies at %" PRId32 "+%" PRIu32 ", which cannot be", number,
+			       t->start, t->size);
+	}
 	if (t->run_out > t->size && !(t->flags & TRACK_OPEN))
 		return err_set(error, EINVAL, "track %u has more run-out than blocks", number);
 	if (t->flags & TRACK_OPEN &&
 	    (t->nwa < (int64_t)t->start - t->pregap || !in_range(t->nwa, s) ||
-	     (t->flags & TRACK_RESERVED && t->nwa > stop)))
-		return err_set(error, EINVAL, "track %u has the next writable address %" PRId32 ", which cannot be", number,
-			       t->nwa);
+	     (t->flags & TRACK_RESERVED && t->nwa > stop))) {
+		return err_set(error, EINVAL,
+			       "track %u has the next writable address %" PRId32
+			       ", which cannot be",
+			       number, t->nwa);
+	}
 	*end = t->flags & TRACK_OPEN && t->nwa > stop ? t->nwa : stop;
 	return true;
 }
 
-static bool check_session(const struct disc_state *s, unsigned number, unsigned *next_track, GError **error)
+static bool check_session(const struct disc_state *s, unsigned number, unsigned *next_track,
+			  GError **error)
 {
 	const struct disc_session *n = state_session(s, number);
 
 	if (n->number != number)
-		return err_set(error, EINVAL, "session row %u says that it is session %u", number, n->number);
+		return err_set(error, EINVAL, "session row %u says that it is session %u", number,
+			       n->number);
 	if (!in_range(n->start, s) || !in_range(n->lead_out, s) || !in_range(n->next_area, s))
 		return err_set(error, EINVAL, "session %u lies where it cannot be", number);
 	if (number < s->sessions->len && n->state != SESSION_COMPLETE)
@@ -52,9 +63,10 @@ static bool check_session(const struct disc_state *s, unsigned number, unsigned 
 	if (!n->first_track && !n->last_track)
 		return n->state == SESSION_EMPTY ||
 		       err_set(error, EINVAL, "session %u has no tracks but is not empty", number);
-	if (n->first_track != *next_track || n->last_track < n->first_track || n->last_track > s->tracks->len)
-		return err_set(error, EINVAL, "session %u has tracks %u to %u, of %u", number, n->first_track, n->last_track,
-			       s->tracks->len);
+	if (n->first_track != *next_track || n->last_track < n->first_track ||
+	    n->last_track > s->tracks->len)
+		return err_set(error, EINVAL, "session %u has tracks %u to %u, of %u", number,
+			       n->first_track, n->last_track, s->tracks->len);
 	for (unsigned i = n->first_track; i <= n->last_track; i++)
 		if (state_track(s, i)->session != number)
 			return err_set(error, EINVAL, "track %u is in two sessions", i);
@@ -70,9 +82,11 @@ bool disc_check_state(const struct disc_state *s, GError **error)
 	if (!disc_profile_find(s->profile))
 		return err_set(error, EINVAL, "unknown medium %04xh", s->profile);
 	if (s->max_blocks < 1 || s->max_blocks > MAX_BLOCKS || s->capacity > s->max_blocks ||
-	    s->grow_limit > s->max_blocks || s->last_lead_out > (int64_t)s->max_blocks)
-		return err_set(error, EINVAL, "capacity of %" PRIu32 " blocks, %" PRIu32 " in use, cannot be", s->max_blocks,
-			       s->capacity);
+	    s->grow_limit > s->max_blocks || s->last_lead_out > (int64_t)s->max_blocks) {
+		return err_set(error, EINVAL,
+			       "capacity of %" PRIu32 " blocks, %" PRIu32 " in use, cannot be",
+			       s->max_blocks, s->capacity);
+	}
 	if (!s->sessions->len)
 		return err_set(error, EINVAL, "no sessions");
 	for (unsigned i = 1; i <= s->tracks->len; i++)

@@ -1,13 +1,14 @@
 /*
- * Blocks into the file. The usual write hands the guest's list to the store as it is; what needs taking apart (a rest
- * behind a replayed part, pieces of a session at once, raw sectors of which only the user data counts) goes through
- * the disc's bounce buffer, which is for writers only: those run one at a time.
+ * Blocks into the file. The usual write hands the guest's list to the store as it is; what needs
+ * taking apart (a rest behind a replayed part, pieces of a session at once, raw sectors of which
+ * only the user data counts) goes through the disc's bounce buffer, which is for writers only:
+ * those run one at a time.
  */
 #include "disc/rules.h"
 
 #include <string.h>
 
-enum { RAW_HEADER = 16 };	/* sync and header of a raw mode 1 sector */
+enum { RAW_HEADER = 16 }; /* sync and header of a raw mode 1 sector */
 
 static bool get_bounce(struct disc *d)
 {
@@ -29,20 +30,24 @@ static void gather(const struct iovs *iov, size_t off, unsigned bytes, uint32_t 
 
 static co_fn int put_kinds(struct disc *d, int32_t lba, uint32_t n)
 {
-	static const uint8_t mode1[4096] = { [0 ... 4095] = KIND_MODE1 };
+	enum { CHUNK = 4096 };
+	static const uint8_t mode1[CHUNK] = {[0 ... CHUNK - 1] = KIND_MODE1};
+	static const uint8_t form1[CHUNK] = {[0 ... CHUNK - 1] = KIND_FORM1};
+	bool xa = d->params.write_type == WRITE_TAO && d->params.block_type == BLOCK_XA_FORM1;
 	int res = 0;
 
-	for (uint32_t at = 0; res == 0 && at < n; at += sizeof(mode1)) {
-		uint32_t len = MIN(n - at, (uint32_t)sizeof(mode1));
+	for (uint32_t at = 0; res == 0 && at < n; at += CHUNK) {
+		uint32_t len = MIN(n - at, (uint32_t)CHUNK);
 		struct iovec v;
-		struct iovs iov = iovs_one(&v, (void *)mode1, len);
+		struct iovs iov = iovs_one(&v, (void *)(xa ? form1 : mode1), len);
 
 		res = disc_store_write(d->store, PLANE_KIND, lba + (int32_t)at, len, &iov);
 	}
 	return res;
 }
 
-static co_fn int put_bounced(struct disc *d, int32_t lba, uint32_t n, const struct iovs *iov, size_t off, unsigned bytes)
+static co_fn int put_bounced(struct disc *d, int32_t lba, uint32_t n, const struct iovs *iov,
+			     size_t off, unsigned bytes)
 {
 	int res = 0;
 
@@ -57,8 +62,8 @@ static co_fn int put_bounced(struct disc *d, int32_t lba, uint32_t n, const stru
 	return res;
 }
 
-co_fn enum disc_status disc_put_blocks(struct disc *d, int32_t lba, uint32_t n, const struct iovs *iov, size_t off,
-				       unsigned bytes)
+co_fn enum disc_status disc_put_blocks(struct disc *d, int32_t lba, uint32_t n,
+				       const struct iovs *iov, size_t off, unsigned bytes)
 {
 	int res;
 
@@ -73,8 +78,9 @@ co_fn enum disc_status disc_put_blocks(struct disc *d, int32_t lba, uint32_t n, 
 	return res < 0 ? disc_fail_io(d, DISC_IO_WRITE, res) : DISC_OK;
 }
 
-co_fn enum disc_status disc_compare_blocks(struct disc *d, int32_t lba, uint32_t n, const struct iovs *iov, size_t off,
-					   unsigned bytes, int32_t nwa)
+co_fn enum disc_status disc_compare_blocks(struct disc *d, int32_t lba, uint32_t n,
+					   const struct iovs *iov, size_t off, unsigned bytes,
+					   int32_t nwa)
 {
 	uint8_t *stored, *given;
 

@@ -1,14 +1,16 @@
 /*
- * DVD-R and sequential DVD-RW (reference/mmc.md 5.5): incremental recording of RZones, or the whole disc at once.
+ * DVD-R and sequential DVD-RW (reference/mmc.md 5.5): incremental recording of RZones, or the whole
+ * disc at once.
  *
- * Disc at once is one track marked TRACK_DAO. RESERVE TRACK in that mode only says how much will come; the disc counts
- * as blank until the first write, and an incremental write drops the reservation. SYNCHRONIZE CACHE after data ends
- * the disc: no program sends a CLOSE.
+ * Disc at once is one track marked TRACK_DAO. RESERVE TRACK in that mode only says how much will
+ * come; the disc counts as blank until the first write, and an incremental write drops the
+ * reservation. SYNCHRONIZE CACHE after data ends the disc: no program sends a CLOSE.
  */
 #include "disc/rules.h"
 
 enum {
-	FIRST_BORDER = 2048, LATER_BORDER = 1024,	/* border zones: any multiple of 16 serves, real ones are larger */
+	FIRST_BORDER = 2048,
+	LATER_BORDER = 1024, /* border zones: any multiple of 16 serves, real ones are larger */
 };
 
 static bool is_dao(const struct disc_track *t)
@@ -31,7 +33,7 @@ static enum disc_status check_write(const struct disc *d)
 	if (d->params.write_type != WRITE_INCREMENTAL && d->params.write_type != WRITE_SAO)
 		return DISC_WRONG_MODE;
 	if (d->params.write_type == WRITE_SAO && d->state->status != DISC_BLANK && !is_dao(t))
-		return DISC_SEQUENCE;	/* disc at once begins with a blank disc */
+		return DISC_SEQUENCE; /* disc at once begins with a blank disc */
 	return DISC_OK;
 }
 
@@ -50,8 +52,8 @@ static co_fn enum disc_status forget_dao(struct disc *d)
 	return disc_apply(d, next, false);
 }
 
-static co_fn enum disc_status dvd_write(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov,
-					bool replay)
+static co_fn enum disc_status dvd_write(struct disc *d, int32_t lba, uint32_t blocks,
+					const struct iovs *iov, bool replay)
 {
 	enum disc_status status;
 
@@ -145,7 +147,8 @@ co_fn enum disc_status dvd_rw_blank(struct disc *d, unsigned type)
 }
 
 /* An announced disc at once is still the blank disc that it was. */
-static enum disc_status dvd_track_info(const struct disc *d, unsigned number, struct disc_track_info *out)
+static enum disc_status dvd_track_info(const struct disc *d, unsigned number,
+				       struct disc_track_info *out)
 {
 	enum disc_status status = seq_track_info(d, number, out);
 

@@ -1,6 +1,6 @@
 /*
- * DVD+R (reference/mmc.md 5.9): sequential recording of fragments; CLOSE SESSION always leaves room for another
- * session, finalising is a function of its own.
+ * DVD+R (reference/mmc.md 5.9): sequential recording of fragments; CLOSE SESSION always leaves room
+ * for another session, finalising is a function of its own.
  */
 #include "disc/rules.h"
 

@@ -1,26 +1,30 @@
 /*
- * Questions about a disc that need no I/O: counts as READ DISC INFORMATION has them, tracks as READ TRACK INFORMATION
- * has them, capacities. The answers for sequential media stand here; overwritable and ROM media have their own.
+ * Questions about a disc that need no I/O: counts as READ DISC INFORMATION has them, tracks as READ
+ * TRACK INFORMATION has them, capacities. The answers for sequential media stand here; overwritable
+ * and ROM media have their own.
  */
 #include "disc/rules.h"
 
-enum { PLUS_R_READ_COMPAT = 0x040d0e };	/* of a DVD+R fragment not closed yet (mmc.md 5.9) */
+enum { PLUS_R_READ_COMPAT = 0x040d0e }; /* of a DVD+R fragment not closed yet (mmc.md 5.9) */
 
 uint32_t disc_last_lba(const struct disc *d)
 {
 	return d->rules->last_lba ? d->rules->last_lba(d) : seq_last_lba(d);
 }
 
-enum disc_status disc_get_track_info(const struct disc *d, unsigned number, struct disc_track_info *out)
+enum disc_status disc_get_track_info(const struct disc *d, unsigned number,
+				     struct disc_track_info *out)
 {
-	return d->rules->track_info ? d->rules->track_info(d, number, out) : seq_track_info(d, number, out);
+	return d->rules->track_info ? d->rules->track_info(d, number, out)
+				    : seq_track_info(d, number, out);
 }
 
 unsigned disc_list_capacities(const struct disc *d, struct disc_capacity *out, unsigned max)
 {
 	if (max == 0)
 		return 0;
-	return d->rules->capacities ? d->rules->capacities(d, out, max) : seq_capacities(d, out, max);
+	return d->rules->capacities ? d->rules->capacities(d, out, max)
+				    : seq_capacities(d, out, max);
 }
 
 unsigned disc_sessions(const struct disc *d)
@@ -61,7 +65,9 @@ unsigned disc_track_at(const struct disc *d, int32_t lba)
 		if (lba >= t->start - (int32_t)t->pregap && lba < end)
 			return i;
 	}
-	return last > s->tracks->len && lba >= seq_next_start(d) - pregap && lba < seq_limit(d) ? last : 0;
+	return last > s->tracks->len && lba >= seq_next_start(d) - pregap && lba < seq_limit(d)
+		       ? last
+		       : 0;
 }
 
 uint32_t seq_last_lba(const struct disc *d)
@@ -77,17 +83,25 @@ uint32_t seq_last_lba(const struct disc *d)
 
 static void invisible_info(const struct disc *d, unsigned number, struct disc_track_info *out)
 {
-	struct disc_track fresh = { .control = d->rules->control };
+	struct disc_track fresh = {.control = d->rules->control};
 	int32_t start = seq_next_start(d);
 	uint32_t room = (uint32_t)(seq_limit(d) - start);
 
 	if (d->rules->begin_track)
 		d->rules->begin_track(d, &fresh);
 	*out = (struct disc_track_info){
-		.number = (uint16_t)number, .session = seq_session(d->state)->number,
-		.control = d->rules->control, .data_mode = d->rules->blank_mode, .blank = true,
-		.packet = fresh.flags & TRACK_PACKET, .nwa_valid = true, .start = start, .nwa = start,
-		.free_blocks = room, .size = room, .packet_size = d->rules->packet_size,
+		.number = (uint16_t)number,
+		.session = seq_session(d->state)->number,
+		.control = d->rules->control,
+		.data_mode = d->rules->blank_mode,
+		.blank = true,
+		.packet = fresh.flags & TRACK_PACKET,
+		.nwa_valid = true,
+		.start = start,
+		.nwa = start,
+		.free_blocks = room,
+		.size = room,
+		.packet_size = d->rules->packet_size,
 		.read_compat = d->profile->family == DISC_DVD_PLUS ? PLUS_R_READ_COMPAT : 0,
 	};
 }
@@ -111,10 +125,19 @@ enum disc_status seq_track_info(const struct disc *d, unsigned number, struct di
 	reserved = open && t->flags & TRACK_RESERVED;
 	end = reserved || !open ? t->start + (int32_t)t->size : seq_limit(d);
 	*out = (struct disc_track_info){
-		.number = t->number, .session = t->session, .control = t->control, .data_mode = t->data_mode,
-		.reserved = reserved, .blank = t->flags & TRACK_BLANK, .packet = t->flags & TRACK_PACKET,
-		.fixed = t->flags & TRACK_FIXED, .damaged = t->flags & TRACK_DAMAGED, .copy = t->flags & TRACK_COPY,
-		.nwa_valid = open && t->nwa < end, .start = t->start, .packet_size = d->rules->packet_size,
+		.number = t->number,
+		.session = t->session,
+		.control = t->control,
+		.data_mode = t->data_mode,
+		.reserved = reserved,
+		.blank = t->flags & TRACK_BLANK,
+		.packet = t->flags & TRACK_PACKET,
+		.fixed = t->flags & TRACK_FIXED,
+		.damaged = t->flags & TRACK_DAMAGED,
+		.copy = t->flags & TRACK_COPY,
+		.nwa_valid = open && t->nwa < end,
+		.start = t->start,
+		.packet_size = d->rules->packet_size,
 		.size = (uint32_t)(end - t->start),
 		.read_compat = open && d->profile->family == DISC_DVD_PLUS ? PLUS_R_READ_COMPAT : 0,
 	};
@@ -137,7 +160,9 @@ unsigned seq_capacities(const struct disc *d, struct disc_capacity *out, unsigne
 
 	(void)max;
 	out[0] = (struct disc_capacity){
-		.blocks = blank || !last ? (uint32_t)seq_limit(d) : last + 1, .type = blank ? 1 : 2, .current = true,
+		.blocks = blank || !last ? (uint32_t)seq_limit(d) : last + 1,
+		.type = blank ? 1 : 2,
+		.current = true,
 	};
 	return 1;
 }

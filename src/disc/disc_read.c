@@ -1,7 +1,8 @@
 /*
- * Blocks out of the file. Every read is bounded by what the rows say is recorded, so that bytes which lie behind a
- * next writable address (left by a power cut) are never seen. Blocks that count as recorded but that no host wrote
- * (run-out, padding) read as zeros without a look into the file; so do those that a pending removal covers.
+ * Blocks out of the file. Every read is bounded by what the rows say is recorded, so that bytes
+ * which lie behind a next writable address (left by a power cut) are never seen. Blocks that count
+ * as recorded but that no host wrote (run-out, padding) read as zeros without a look into the file;
+ * so do those that a pending removal covers.
  *
  * Several reads may run at once: nothing here uses the disc's own buffers.
  */
@@ -14,7 +15,8 @@
 
 static int32_t recorded_begin(const struct disc_track *t)
 {
-	/* A session written at once has its pregaps recorded; between other tracks lie link blocks. */
+	/* A session written at once has its pregaps recorded; between other tracks lie link blocks.
+	 */
 	return t->flags & TRACK_DAO ? t->start - (int32_t)t->pregap : t->start;
 }
 
@@ -45,12 +47,12 @@ struct extent disc_find_extent(const struct disc_state *s, int32_t lba)
 	int32_t end, host_end;
 
 	if (!t || lba >= recorded_end(t))
-		return (struct extent){ .kind = EXTENT_NONE };
+		return (struct extent){.kind = EXTENT_NONE};
 	end = recorded_end(t);
 	host_end = t->flags & TRACK_OPEN ? end : end - (int32_t)t->run_out;
 	if (lba >= host_end)
-		return (struct extent){ EXTENT_ZERO, end, t };
-	return (struct extent){ EXTENT_DATA, host_end, t };
+		return (struct extent){EXTENT_ZERO, end, t};
+	return (struct extent){EXTENT_DATA, host_end, t};
 }
 
 int32_t disc_readable_end(const struct disc_state *s)
@@ -97,7 +99,8 @@ static bool is_pending(const struct disc_state *s, int32_t lba, uint32_t n)
 	for (unsigned i = 0; i < s->punches->len; i++) {
 		const struct disc_punch *p = &g_array_index(s->punches, struct disc_punch, i);
 
-		if ((uint64_t)lba * BLOCK_LEN < p->off + p->len && ((uint64_t)lba + n) * BLOCK_LEN > p->off)
+		if ((uint64_t)lba * BLOCK_LEN < p->off + p->len &&
+		    ((uint64_t)lba + n) * BLOCK_LEN > p->off)
 			return true;
 	}
 	return false;
@@ -142,9 +145,15 @@ static enum disc_status check_range(struct disc *d, int32_t lba, uint32_t blocks
 	while (lba < end) {
 		struct extent x = disc_find_extent(s, lba);
 
-		if (x.kind == EXTENT_NONE)
-			return disc_fail_at(d, lba >= disc_readable_end(s) || lba < 0 ? DISC_RANGE : DISC_UNRECORDED, lba);
-		if (x.track->data_mode == 0x0f || (d->profile->family == DISC_CD && !(x.track->control & 4)))
+		if (x.kind == EXTENT_NONE) {
+			return disc_fail_at(d,
+					    lba >= disc_readable_end(s) || lba < 0
+						    ? DISC_RANGE
+						    : DISC_UNRECORDED,
+					    lba);
+		}
+		if (x.track->data_mode == 0x0f ||
+		    (d->profile->family == DISC_CD && !(x.track->control & 4)))
 			return disc_fail_at(d, DISC_WRONG_MODE, lba);
 		if (x.kind != EXTENT_DATA || x.end < end)
 			*simple = false;
@@ -153,7 +162,8 @@ static enum disc_status check_range(struct disc *d, int32_t lba, uint32_t blocks
 	return DISC_OK;
 }
 
-co_fn enum disc_status disc_read(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov)
+co_fn enum disc_status disc_read(struct disc *d, int32_t lba, uint32_t blocks,
+				 const struct iovs *iov)
 {
 	enum disc_status status;
 	bool simple;
@@ -168,16 +178,28 @@ co_fn enum disc_status disc_read(struct disc *d, int32_t lba, uint32_t blocks, c
 		return status;
 	res = simple ? read_plain(d, lba, blocks, iov) : read_pieces(d, lba, blocks, iov);
 	if (res < 0) {
-		d->error = (struct disc_error){ .lba_valid = true, .lba = lba, .errnum = -res };
+		d->error = (struct disc_error){.lba_valid = true, .lba = lba, .errnum = -res};
 		return DISC_IO_READ;
 	}
 	return DISC_OK;
 }
 
-static void zero_sector(uint8_t *sector, int32_t lba)
+static void put_subheader(uint8_t *sector)
+{
+	static const uint8_t data_form1[8] = {0, 0, 8, 0, 0, 0, 8, 0};
+
+	memcpy(sector + 16, data_form1, sizeof(data_form1));
+}
+
+static void zero_sector(const struct disc_track *t, uint8_t *sector, int32_t lba)
 {
 	memset(sector, 0, SECTOR_RAW);
-	sector_make_mode1(sector, lba);
+	if (t->form != BLOCK_XA_FORM1) {
+		sector_make_mode1(sector, lba);
+		return;
+	}
+	put_subheader(sector);
+	sector_make_form1(sector, lba);
 }
 
 static co_fn int read_kind(struct disc *d, int32_t lba, uint8_t *kind)
@@ -186,8 +208,9 @@ static co_fn int read_kind(struct disc *d, int32_t lba, uint8_t *kind)
 	struct iovs one = iovs_one(&v, kind, 1);
 
 	*kind = KIND_MODE1;
-	return d->store && disc_store_has_plane(d->store, PLANE_KIND) ?
-		disc_store_read(d->store, PLANE_KIND, lba, 1, &one) : 0;
+	return d->store && disc_store_has_plane(d->store, PLANE_KIND)
+		       ? disc_store_read(d->store, PLANE_KIND, lba, 1, &one)
+		       : 0;
 }
 
 static co_fn int read_sector(struct disc *d, int32_t lba, uint8_t *sector)
@@ -205,10 +228,8 @@ static co_fn int read_sector(struct disc *d, int32_t lba, uint8_t *sector)
 		return disc_store_read(d->store, PLANE_RAW, lba, 1, &one);
 	}
 	if ((kind & KIND_MASK) == KIND_FORM1) {
-		static const uint8_t subheader[8] = { 0, 0, 8, 0, 0, 0, 8, 0 };
-
-		memcpy(sector + at, subheader, sizeof(subheader));
-		at += sizeof(subheader);
+		put_subheader(sector);
+		at += 8;
 	}
 	one = iovs_one(&v, sector + at, BLOCK_LEN);
 	res = read_plain(d, lba, 1, &one);
@@ -221,7 +242,8 @@ static co_fn int read_sector(struct disc *d, int32_t lba, uint8_t *sector)
 	return 0;
 }
 
-co_fn enum disc_status disc_read_raw(struct disc *d, int32_t lba, uint8_t sector[SECTOR_RAW], struct disc_sector *what)
+co_fn enum disc_status disc_read_raw(struct disc *d, int32_t lba, uint8_t sector[SECTOR_RAW],
+				     struct disc_sector *what)
 {
 	const struct disc_state *s = recorded_state(d);
 	const struct disc_track *t;
@@ -233,21 +255,27 @@ co_fn enum disc_status disc_read_raw(struct disc *d, int32_t lba, uint8_t sector
 	x = disc_find_extent(s, lba);
 	t = x.track;
 	if (!t && lba < 0 && lba >= -CD_PREGAP && s->tracks->len && disc_readable_end(s) > 0)
-		t = state_track(s, 1);	/* its pregap, which nobody keeps */
-	if (!t)
-		return disc_fail_at(d, lba >= disc_readable_end(s) || lba < 0 ? DISC_RANGE : DISC_UNRECORDED, lba);
+		t = state_track(s, 1); /* its pregap, which nobody keeps */
+	if (!t) {
+		return disc_fail_at(
+			d, lba >= disc_readable_end(s) || lba < 0 ? DISC_RANGE : DISC_UNRECORDED,
+			lba);
+	}
 	if (lba < 0 || x.kind == EXTENT_ZERO || is_pending(s, lba, 1))
-		zero_sector(sector, lba);
+		zero_sector(t, sector, lba);
 	else
 		res = read_sector(d, lba, sector);
 	if (res < 0) {
-		d->error = (struct disc_error){ .lba_valid = true, .lba = lba, .errnum = -res };
+		d->error = (struct disc_error){.lba_valid = true, .lba = lba, .errnum = -res};
 		return DISC_IO_READ;
 	}
 	*what = (struct disc_sector){
-		.mode = t->control & 4 ? sector[15] : 0, .form = t->control & 4 && sector[15] == 2 ?
-			(sector[18] & 0x20 ? 2 : 1) : 0,
-		.audio = !(t->control & 4), .recorded = true, .control = t->control, .track = t->number,
+		.mode = t->control & 4 ? sector[15] : 0,
+		.form = t->control & 4 && sector[15] == 2 ? (sector[18] & 0x20 ? 2 : 1) : 0,
+		.audio = !(t->control & 4),
+		.recorded = true,
+		.control = t->control,
+		.track = t->number,
 	};
 	return DISC_OK;
 }

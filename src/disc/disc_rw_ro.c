@@ -1,16 +1,23 @@
 /*
- * DVD-RW in restricted overwrite (reference/mmc.md 5.6): one track from 0; what is below its end can be overwritten at
- * will, and while the session is intermediate (track 1 open) writing goes on at its end, up to the grow limit.
+ * DVD-RW in restricted overwrite (reference/mmc.md 5.6): one track from 0; what is below its end
+ * can be overwritten at will, and while the session is intermediate (track 1 open) writing goes on
+ * at its end, up to the grow limit.
  *
- * capacity is how far addresses may reach: the grow limit while intermediate, else the end of the track. A full format
- * makes all of it readable zeros at once: it is the hole that the wiped plane is.
+ * capacity is how far addresses may reach: the grow limit while intermediate, else the end of the
+ * track. A full format makes all of it readable zeros at once: it is the hole that the wiped plane
+ * is.
  */
 #include "disc/rules.h"
 
 enum {
-	ECC = 16, OVERHEAD = 608,	/* 2298496 - 2297888 */
-	TYPE_FULL = 0x00, TYPE_PACKETS = 0x10, TYPE_QUICK_GROW = 0x13, TYPE_QUICK = 0x15,
-	BYTE_BLOCKS = 4, BYTE_TYPE = 8,	/* in the format list */
+	ECC = 16,
+	OVERHEAD = 608, /* 2298496 - 2297888 */
+	TYPE_FULL = 0x00,
+	TYPE_PACKETS = 0x10,
+	TYPE_QUICK_GROW = 0x13,
+	TYPE_QUICK = 0x15,
+	BYTE_BLOCKS = 4,
+	BYTE_TYPE = 8, /* in the format list */
 	PARAMETER = ECC,
 };
 
@@ -26,13 +33,14 @@ static uint32_t recorded(const struct disc_state *s)
 	return t->flags & TRACK_OPEN ? (uint32_t)t->nwa : t->size;
 }
 
-static co_fn enum disc_status ro_write(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov, bool replay)
+static co_fn enum disc_status ro_write(struct disc *d, int32_t lba, uint32_t blocks,
+				       const struct iovs *iov, bool replay)
 {
 	struct disc_track *t = state_track(d->state, 1);
 	int64_t end = (int64_t)lba + blocks;
 	enum disc_status status;
 
-	(void)replay;	/* overwriting with the same data changes nothing */
+	(void)replay; /* overwriting with the same data changes nothing */
 	if (lba < 0 || end > d->state->capacity)
 		return disc_fail_at(d, DISC_RANGE, (int32_t)d->state->capacity);
 	if (t->flags & TRACK_OPEN && lba > t->nwa)
@@ -94,18 +102,29 @@ static co_fn enum disc_status ro_reserve(struct disc *d, uint32_t blocks)
 	return DISC_OK;
 }
 
-/* The one session and track of a formatted disc, size blocks of it usable; open when limit is beyond that. */
+/* The one session and track of a formatted disc, size blocks of it usable; open when limit is
+ * beyond that. */
 static void set_layout(struct disc_state *next, uint32_t size, uint32_t limit)
 {
 	bool open = limit > size;
 	struct disc_session session = {
-		.number = 1, .state = open ? SESSION_INCOMPLETE : SESSION_COMPLETE, .first_track = 1, .last_track = 1,
+		.number = 1,
+		.state = open ? SESSION_INCOMPLETE : SESSION_COMPLETE,
+		.first_track = 1,
+		.last_track = 1,
 		.lead_out = open ? 0 : (int32_t)size,
 	};
 	struct disc_track t = {
-		.number = 1, .session = 1, .control = 4, .data_mode = 1, .form = 8, .packet_size = ECC,
-		.flags = TRACK_PACKET | TRACK_FIXED | (open ? TRACK_OPEN : 0u), .size = size,
-		.nwa = open ? (int32_t)size : 0, .last_recorded = (int32_t)size - 1,
+		.number = 1,
+		.session = 1,
+		.control = 4,
+		.data_mode = 1,
+		.form = 8,
+		.packet_size = ECC,
+		.flags = TRACK_PACKET | TRACK_FIXED | (open ? TRACK_OPEN : 0u),
+		.size = size,
+		.nwa = open ? (int32_t)size : 0,
+		.last_recorded = (int32_t)size - 1,
 	};
 
 	g_array_set_size(next->sessions, 0);
@@ -122,7 +141,9 @@ static void set_layout(struct disc_state *next, uint32_t size, uint32_t limit)
 
 static uint32_t can_grow_by(const struct disc_state *s)
 {
-	return s->profile == PROFILE_DVD_RW_RO && !s->intermediate ? rw_ro_full_blocks(s) - recorded(s) : 0;
+	return s->profile == PROFILE_DVD_RW_RO && !s->intermediate
+		       ? rw_ro_full_blocks(s) - recorded(s)
+		       : 0;
 }
 
 static co_fn enum disc_status quick_grow(struct disc *d, uint32_t blocks)
@@ -154,7 +175,8 @@ co_fn enum disc_status rw_ro_format(struct disc *d, const struct disc_format *f)
 		return quick_grow(d, f->blocks);
 	if (f->type != TYPE_FULL && f->type != TYPE_PACKETS && f->type != TYPE_QUICK)
 		return disc_bad_byte(d, BYTE_TYPE);
-	if (f->blocks != full && f->blocks != 0xffffffff && !(f->type == TYPE_QUICK && f->blocks == 0))
+	if (f->blocks != full && f->blocks != 0xffffffff &&
+	    !(f->type == TYPE_QUICK && f->blocks == 0))
 		return disc_bad_byte(d, BYTE_BLOCKS);
 	next = disc_change(d);
 	set_layout(next, f->type == TYPE_QUICK ? 0 : full, full);
@@ -172,7 +194,8 @@ static uint32_t ro_last_lba(const struct disc *d)
 	return blocks ? blocks - 1 : 0;
 }
 
-static enum disc_status ro_track_info(const struct disc *d, unsigned number, struct disc_track_info *out)
+static enum disc_status ro_track_info(const struct disc *d, unsigned number,
+				      struct disc_track_info *out)
 {
 	const struct disc_track *t = state_track(d->state, 1);
 	uint32_t blocks = recorded(d->state);
@@ -181,9 +204,18 @@ static enum disc_status ro_track_info(const struct disc *d, unsigned number, str
 	if (number != 1 && !(number == TRACK_INVISIBLE && open))
 		return DISC_RANGE;
 	*out = (struct disc_track_info){
-		.number = 1, .session = 1, .control = t->control, .data_mode = 1, .packet = true, .fixed = true,
-		.nwa_valid = open, .nwa = open ? t->nwa : 0, .lra_valid = blocks > 0,
-		.last_recorded = blocks ? (int32_t)blocks - 1 : 0, .size = blocks, .packet_size = ECC,
+		.number = 1,
+		.session = 1,
+		.control = t->control,
+		.data_mode = 1,
+		.packet = true,
+		.fixed = true,
+		.nwa_valid = open,
+		.nwa = open ? t->nwa : 0,
+		.lra_valid = blocks > 0,
+		.last_recorded = blocks ? (int32_t)blocks - 1 : 0,
+		.size = blocks,
+		.packet_size = ECC,
 	};
 	return DISC_OK;
 }
@@ -192,12 +224,13 @@ unsigned rw_ro_formats(const struct disc *d, struct disc_capacity *out, unsigned
 {
 	uint32_t full = rw_ro_full_blocks(d->state), room = can_grow_by(d->state);
 	const struct disc_capacity list[] = {
-		{ .blocks = full, .type = TYPE_FULL, .parameter = PARAMETER },
-		{ .blocks = full, .type = TYPE_PACKETS, .parameter = PARAMETER },
-		{ .blocks = full, .type = TYPE_QUICK, .parameter = PARAMETER },
-		{ .blocks = room, .type = TYPE_QUICK_GROW, .parameter = PARAMETER },
+		{.blocks = full, .type = TYPE_FULL, .parameter = PARAMETER},
+		{.blocks = full, .type = TYPE_PACKETS, .parameter = PARAMETER},
+		{.blocks = full, .type = TYPE_QUICK, .parameter = PARAMETER},
+		{.blocks = room, .type = TYPE_QUICK_GROW, .parameter = PARAMETER},
 	};
-	/* An intermediate session is known by type 3 and by there being nothing to grow (mmc.md 5.6). */
+	/* An intermediate session is known by type 3 and by there being nothing to grow
+	 * (mmc.md 5.6). */
 	bool grows = d->state->profile == PROFILE_DVD_RW_RO && !d->state->intermediate;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(list) && n < max; i++)
@@ -209,7 +242,9 @@ unsigned rw_ro_formats(const struct disc *d, struct disc_capacity *out, unsigned
 static unsigned ro_capacities(const struct disc *d, struct disc_capacity *out, unsigned max)
 {
 	out[0] = (struct disc_capacity){
-		.blocks = recorded(d->state), .type = d->state->intermediate ? 3 : 2, .current = true,
+		.blocks = recorded(d->state),
+		.type = d->state->intermediate ? 3 : 2,
+		.current = true,
 	};
 	return rw_ro_formats(d, out, 1, max);
 }

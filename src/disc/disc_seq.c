@@ -1,10 +1,12 @@
 /*
- * Sequential recording, as CD-R (track at once), DVD-R, DVD+R and BD-R have it: a session collects tracks; a track is
- * open (has a next writable address) until it is closed; the last open one takes all the space there is, reserved
- * ones their own. What differs between the families stands in their struct disc_rules.
+ * Sequential recording, as CD-R (track at once), DVD-R, DVD+R and BD-R have it: a session collects
+ * tracks; a track is open (has a next writable address) until it is closed; the last open one takes
+ * all the space there is, reserved ones their own. What differs between the families stands in
+ * their struct disc_rules.
  *
- * A track gets its row with its first write, data first: so a row never names a track without data, and from then on
- * the progress line can. Sizes of open tracks follow from their next writable address.
+ * A track gets its row with its first write, data first: so a row never names a track without data,
+ * and from then on the progress line can. Sizes of open tracks follow from their next writable
+ * address.
  */
 #include "disc/rules.h"
 
@@ -24,7 +26,8 @@ struct disc_track *seq_open_track(const struct disc_state *s)
 
 int32_t seq_limit(const struct disc *d)
 {
-	return d->profile->family == DISC_CD ? d->state->last_lead_out : (int32_t)d->state->capacity;
+	return d->profile->family == DISC_CD ? d->state->last_lead_out
+					     : (int32_t)d->state->capacity;
 }
 
 int32_t seq_next_start(const struct disc *d)
@@ -50,9 +53,11 @@ static unsigned count_open(const struct disc_state *s)
 static bool has_row(const struct disc *d)
 {
 	const struct disc_session *session = seq_session(d->state);
-	unsigned in_session = session->last_track ? session->last_track - session->first_track + 1u : 0;
+	unsigned in_session =
+		session->last_track ? session->last_track - session->first_track + 1u : 0;
 
-	return d->state->tracks->len < d->rules->max_tracks && in_session < d->rules->max_session_tracks;
+	return d->state->tracks->len < d->rules->max_tracks &&
+	       in_session < d->rules->max_session_tracks;
 }
 
 bool seq_has_invisible(const struct disc *d)
@@ -76,8 +81,14 @@ struct disc_track *seq_add_track(const struct disc *d, struct disc_state *next, 
 {
 	struct disc_session *session = seq_session(next);
 	struct disc_track t = {
-		.number = (uint16_t)(next->tracks->len + 1), .session = session->number, .control = d->rules->control,
-		.data_mode = 1, .form = 8, .flags = TRACK_OPEN | TRACK_BLANK, .start = start, .nwa = start,
+		.number = (uint16_t)(next->tracks->len + 1),
+		.session = session->number,
+		.control = d->rules->control,
+		.data_mode = 1,
+		.form = 8,
+		.flags = TRACK_OPEN | TRACK_BLANK,
+		.start = start,
+		.nwa = start,
 		.last_recorded = start - 1,
 	};
 
@@ -94,13 +105,14 @@ struct disc_track *seq_add_track(const struct disc *d, struct disc_state *next, 
 
 /* Where a write at an address goes. */
 struct spot {
-	unsigned number;	/* an open track; 0: one that begins here */
-	uint32_t done;		/* replay: so many blocks are recorded already */
-	int32_t end;		/* of the space it has */
+	unsigned number; /* an open track; 0: one that begins here */
+	uint32_t done;   /* replay: so many blocks are recorded already */
+	int32_t end;     /* of the space it has */
 	bool reserved;
 };
 
-static bool spot_in_track(const struct disc_track *t, int32_t lba, bool replay, int32_t limit, struct spot *spot)
+static bool spot_in_track(const struct disc_track *t, int32_t lba, bool replay, int32_t limit,
+			  struct spot *spot)
 {
 	bool reserved = t->flags & TRACK_RESERVED;
 	int32_t end = reserved ? t->start + (int32_t)t->size : limit;
@@ -109,11 +121,12 @@ static bool spot_in_track(const struct disc_track *t, int32_t lba, bool replay, 
 		return false;
 	if (!(lba == t->nwa && t->nwa < end) && !(replay && lba >= t->start && lba < t->nwa))
 		return false;
-	*spot = (struct spot){ t->number, (uint32_t)(t->nwa - lba), end, reserved };
+	*spot = (struct spot){t->number, (uint32_t)(t->nwa - lba), end, reserved};
 	return true;
 }
 
-/* The address that a write which went astray should have had: of the reserved track it hit, or of the invisible one. */
+/* The address that a write which went astray should have had: of the reserved track it hit, or of
+ * the invisible one. */
 static enum disc_status refuse(struct disc *d, int32_t lba)
 {
 	const struct disc_state *s = d->state;
@@ -127,10 +140,12 @@ static enum disc_status refuse(struct disc *d, int32_t lba)
 		    lba < t->start + (int32_t)t->size && t->nwa < t->start + (int32_t)t->size)
 			nwa = t->nwa;
 	}
-	return lba >= seq_limit(d) ? disc_fail_at(d, DISC_RANGE, lba) : disc_fail_at(d, DISC_NOT_NWA, nwa);
+	return lba >= seq_limit(d) ? disc_fail_at(d, DISC_RANGE, lba)
+				   : disc_fail_at(d, DISC_NOT_NWA, nwa);
 }
 
-static enum disc_status find_spot(struct disc *d, int32_t lba, uint32_t blocks, bool replay, struct spot *spot)
+static enum disc_status find_spot(struct disc *d, int32_t lba, uint32_t blocks, bool replay,
+				  struct spot *spot)
 {
 	const struct disc_session *session = seq_session(d->state);
 	int32_t limit = seq_limit(d);
@@ -141,19 +156,20 @@ static enum disc_status find_spot(struct disc *d, int32_t lba, uint32_t blocks, 
 	if (!found) {
 		if (seq_open_track(d->state) || !seq_has_invisible(d) || lba != seq_next_start(d))
 			return refuse(d, lba);
-		*spot = (struct spot){ .end = limit };
+		*spot = (struct spot){.end = limit};
 	}
 	if ((int64_t)lba + blocks > spot->end)
 		return disc_fail_at(d, spot->reserved ? DISC_END_OF_TRACK : DISC_RANGE, spot->end);
 	return DISC_OK;
 }
 
-co_fn enum disc_status seq_write(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov, bool replay)
+co_fn enum disc_status seq_write(struct disc *d, int32_t lba, uint32_t blocks,
+				 const struct iovs *iov, bool replay)
 {
 	enum disc_status status = d->rules->check_write ? d->rules->check_write(d) : DISC_OK;
 	struct disc_state *next;
 	struct disc_track *t;
-	struct spot spot;
+	struct spot spot = {0};
 	uint64_t bytes;
 
 	if (status == DISC_OK)
@@ -161,7 +177,8 @@ co_fn enum disc_status seq_write(struct disc *d, int32_t lba, uint32_t blocks, c
 	if (status != DISC_OK)
 		return status;
 	if (spot.done) {
-		status = disc_compare_blocks(d, lba, MIN(spot.done, blocks), iov, 0, BLOCK_LEN, lba + (int32_t)spot.done);
+		status = disc_compare_blocks(d, lba, MIN(spot.done, blocks), iov, 0, BLOCK_LEN,
+					     lba + (int32_t)spot.done);
 		if (status != DISC_OK || spot.done >= blocks)
 			return status;
 	}

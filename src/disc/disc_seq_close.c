@@ -1,7 +1,8 @@
 /*
- * Sequential recording: the ends of tracks, sessions and discs (reference/mmc.md 2.26, 5.3, 5.5, 5.9, 5.11). Padding is
- * put into the file before the commit that makes it part of a track; a power cut between leaves zeros behind the next
- * writable address, which nobody sees.
+ * Sequential recording: the ends of tracks, sessions and discs
+ * (reference/mmc.md 2.26, 5.3, 5.5, 5.9, 5.11). Padding is put into the file before the commit that
+ * makes it part of a track; a power cut between leaves zeros behind the next writable address,
+ * which nobody sees.
  */
 #include "disc/rules.h"
 
@@ -47,7 +48,7 @@ co_fn enum disc_status seq_close_track(struct disc *d, unsigned number)
 		return DISC_RANGE;
 	t = state_track(d->state, number);
 	if (!t || !(t->flags & TRACK_OPEN) || t->nwa <= t->start)
-		return DISC_OK;	/* nothing in it, or closed before */
+		return DISC_OK; /* nothing in it, or closed before */
 	next = disc_change(d);
 	status = seq_end_track(d, next, number);
 	if (status != DISC_OK) {
@@ -75,11 +76,17 @@ void seq_end_session(const struct disc *d, struct disc_state *next, bool next_al
 	session->toc_type = d->params.session_format;
 	if (first)
 		next->disc_type = session->toc_type;
-	start = align_up(session->lead_out, r->align) + (int64_t)(first ? r->first_session_gap : r->session_gap);
-	if (next_allowed && start + r->min_track < seq_limit(d) && next->tracks->len < r->max_tracks) {
+	start = align_up(session->lead_out, r->align) +
+		(int64_t)(first ? r->first_session_gap : r->session_gap);
+	if (next_allowed && start + r->min_track < seq_limit(d) &&
+	    next->tracks->len < r->max_tracks) {
 		struct disc_session following = {
-			.number = (uint16_t)(session->number + 1), .state = SESSION_EMPTY, .start = (int32_t)start,
-			.lead_in = cd ? session->lead_out + (first ? CD_LEAD_OUT_FIRST : CD_LEAD_OUT_LATER) : 0,
+			.number = (uint16_t)(session->number + 1),
+			.state = SESSION_EMPTY,
+			.start = (int32_t)start,
+			.lead_in = cd ? session->lead_out +
+						   (first ? CD_LEAD_OUT_FIRST : CD_LEAD_OUT_LATER)
+				      : 0,
 		};
 
 		session->next_area = (int32_t)start - (cd ? CD_LINK_GAP : 0);
@@ -87,7 +94,9 @@ void seq_end_session(const struct disc *d, struct disc_state *next, bool next_al
 		g_array_append_val(next->sessions, following);
 	} else {
 		session->next_area = 0;
-		session->flags |= cd && d->params.multisession == MULTI_LAST_POINTER ? SESSION_LAST_POINTER : 0;
+		session->flags |= cd && d->params.multisession == MULTI_LAST_POINTER
+					  ? SESSION_LAST_POINTER
+					  : 0;
 		next->status = DISC_COMPLETE;
 	}
 }
@@ -103,8 +112,9 @@ static co_fn enum disc_status end_open_tracks(struct disc *d, struct disc_state 
 		if (!(t->flags & TRACK_OPEN))
 			continue;
 		if (t->flags & TRACK_RESERVED &&
-		    (t->flags & TRACK_DAO ? t->nwa <= t->start :
-					    align_up(t->nwa, d->rules->align) < t->start + (int32_t)t->size))
+		    (t->flags & TRACK_DAO
+			     ? t->nwa <= t->start
+			     : align_up(t->nwa, d->rules->align) < t->start + (int32_t)t->size))
 			return DISC_RESERVED_EMPTY;
 		status = seq_end_track(d, next, i);
 		if (status != DISC_OK)
@@ -137,8 +147,9 @@ co_fn enum disc_status seq_close_session(struct disc *d, bool next_allowed)
 	if (status != DISC_OK)
 		return status;
 	session = state_session(d->state, number);
-	disc_add_history(d, d->state->status == DISC_COMPLETE ? EVENT_FINALISED : EVENT_SESSION_CLOSED, session->start,
-			 (uint64_t)(session->lead_out - session->start));
+	disc_add_history(d,
+			 d->state->status == DISC_COMPLETE ? EVENT_FINALISED : EVENT_SESSION_CLOSED,
+			 session->start, (uint64_t)(session->lead_out - session->start));
 	return DISC_OK;
 }
 
@@ -156,7 +167,7 @@ co_fn enum disc_status seq_finalise(struct disc *d)
 	if (d->real || d->state->status == DISC_COMPLETE || seq_session(d->state)->last_track)
 		return seq_close_session(d, false);
 	if (sessions == 1)
-		return DISC_OK;	/* nothing on it to be completed */
+		return DISC_OK; /* nothing on it to be completed */
 	next = disc_change(d);
 	g_array_set_size(next->sessions, sessions - 1);
 	seq_session(next)->next_area = 0;
@@ -170,7 +181,9 @@ co_fn enum disc_status seq_finalise(struct disc *d)
 void seq_blank_state(const struct disc *d, struct disc_state *next)
 {
 	struct disc_session first = {
-		.number = 1, .state = SESSION_EMPTY, .lead_in = d->profile->family == DISC_CD ? next->lead_in_start : 0,
+		.number = 1,
+		.state = SESSION_EMPTY,
+		.lead_in = d->profile->family == DISC_CD ? next->lead_in_start : 0,
 	};
 
 	g_array_set_size(next->tracks, 0);

@@ -1,6 +1,6 @@
 /*
- * The table of media: see profile.h. Numbers from reference/mmc.md 5.1; a recordable type's capacity is what an
- * unformatted medium of it holds.
+ * The table of media: see profile.h. Numbers from reference/mmc.md 5.1; a recordable type's
+ * capacity is what an unformatted medium of it holds.
  */
 #include "disc/profile.h"
 
@@ -9,24 +9,24 @@
 
 /* clang-format off */
 static const struct disc_profile profiles[] = {
-	/* number              name                         family          method            erase ecc layers kB/s */
-	{ PROFILE_BD_RE,        "BD-RE",                     DISC_BD,        METHOD_RANDOM,     true,  32, 3, 4496 },
-	{ PROFILE_BD_R_SRM,     "BD-R",                      DISC_BD,        METHOD_SEQUENTIAL, false, 32, 4, 4496 },
-	{ PROFILE_BD_ROM,       "BD-ROM",                    DISC_BD,        METHOD_ROM,        false, 32, 4, 4496 },
-	{ PROFILE_DVD_PLUS_R_DL,  "DVD+R DL",                DISC_DVD_PLUS,  METHOD_SEQUENTIAL, false, 16, 2, 1385 },
-	{ PROFILE_DVD_PLUS_R,   "DVD+R",                     DISC_DVD_PLUS,  METHOD_SEQUENTIAL, false, 16, 1, 1385 },
-	{ PROFILE_DVD_PLUS_RW_DL, "DVD+RW DL",               DISC_DVD_PLUS,  METHOD_RANDOM,     true,  16, 2, 1385 },
-	{ PROFILE_DVD_PLUS_RW,  "DVD+RW",                    DISC_DVD_PLUS,  METHOD_RANDOM,     true,  16, 1, 1385 },
-	{ PROFILE_DVD_R_DL,     "DVD-R DL",                  DISC_DVD_MINUS, METHOD_SEQUENTIAL, false, 16, 2, 1385 },
-	{ PROFILE_DVD_RW_SEQ,   "DVD-RW (sequential)",       DISC_DVD_MINUS, METHOD_REWRITABLE, true,  16, 1, 1385 },
-	{ PROFILE_DVD_RW_RO,    "DVD-RW (restricted overwrite)", DISC_DVD_MINUS, METHOD_RESTRICTED, true, 16, 1, 1385 },
-	{ PROFILE_DVD_RAM,      "DVD-RAM",                   DISC_DVD_RAM,   METHOD_RANDOM,     true,  16, 1, 1385 },
-	{ PROFILE_DVD_R,        "DVD-R",                     DISC_DVD_MINUS, METHOD_SEQUENTIAL, false, 16, 1, 1385 },
-	{ PROFILE_DVD_ROM,      "DVD-ROM",                   DISC_DVD_ROM,   METHOD_ROM,        false, 16, 2, 1385 },
-	{ PROFILE_CD_RW,        "CD-RW",                     DISC_CD,        METHOD_REWRITABLE, true,   1, 1, 176 },
-	{ PROFILE_CD_R,         "CD-R",                      DISC_CD,        METHOD_SEQUENTIAL, false,  1, 1, 176 },
-	{ PROFILE_CD_ROM,       "CD-ROM",                    DISC_CD,        METHOD_ROM,        false,  1, 1, 176 },
-	{ PROFILE_NONE },
+	/* name                             family          method             number                  kB/s  erase  ecc layers */
+	{ "BD-RE",                         DISC_BD,        METHOD_RANDOM,     PROFILE_BD_RE,          4496, true,  32, 3 },
+	{ "BD-R",                          DISC_BD,        METHOD_SEQUENTIAL, PROFILE_BD_R_SRM,       4496, false, 32, 4 },
+	{ "BD-ROM",                        DISC_BD,        METHOD_ROM,        PROFILE_BD_ROM,         4496, false, 32, 4 },
+	{ "DVD+R DL",                      DISC_DVD_PLUS,  METHOD_SEQUENTIAL, PROFILE_DVD_PLUS_R_DL,  1385, false, 16, 2 },
+	{ "DVD+R",                         DISC_DVD_PLUS,  METHOD_SEQUENTIAL, PROFILE_DVD_PLUS_R,     1385, false, 16, 1 },
+	{ "DVD+RW DL",                     DISC_DVD_PLUS,  METHOD_RANDOM,     PROFILE_DVD_PLUS_RW_DL, 1385, true,  16, 2 },
+	{ "DVD+RW",                        DISC_DVD_PLUS,  METHOD_RANDOM,     PROFILE_DVD_PLUS_RW,    1385, true,  16, 1 },
+	{ "DVD-R DL",                      DISC_DVD_MINUS, METHOD_SEQUENTIAL, PROFILE_DVD_R_DL,       1385, false, 16, 2 },
+	{ "DVD-RW (sequential)",           DISC_DVD_MINUS, METHOD_REWRITABLE, PROFILE_DVD_RW_SEQ,     1385, true,  16, 1 },
+	{ "DVD-RW (restricted overwrite)", DISC_DVD_MINUS, METHOD_RESTRICTED, PROFILE_DVD_RW_RO,      1385, true,  16, 1 },
+	{ "DVD-RAM",                       DISC_DVD_RAM,   METHOD_RANDOM,     PROFILE_DVD_RAM,        1385, true,  16, 1 },
+	{ "DVD-R",                         DISC_DVD_MINUS, METHOD_SEQUENTIAL, PROFILE_DVD_R,          1385, false, 16, 1 },
+	{ "DVD-ROM",                       DISC_DVD_ROM,   METHOD_ROM,        PROFILE_DVD_ROM,        1385, false, 16, 2 },
+	{ "CD-RW",                         DISC_CD,        METHOD_REWRITABLE, PROFILE_CD_RW,          176,  true,  1,  1 },
+	{ "CD-R",                          DISC_CD,        METHOD_SEQUENTIAL, PROFILE_CD_R,           176,  false, 1,  1 },
+	{ "CD-ROM",                        DISC_CD,        METHOD_ROM,        PROFILE_CD_ROM,         176,  false, 1,  1 },
+	{ .number = PROFILE_NONE },
 };
 
 static const struct disc_type types[] = {

@@ -29,14 +29,14 @@ enum disc_method {
 };
 
 struct disc_profile {
-	uint16_t number;
 	const char *name;		/* "DVD+R", as a person says it */
 	enum disc_family family;
 	enum disc_method method;
+	uint16_t number;
+	uint16_t speed_1x_kb;		/* kB/s */
 	bool erasable;
 	uint8_t ecc_blocks;		/* 1, 16 or 32: writes are padded to this */
 	uint8_t max_layers;
-	uint16_t speed_1x_kb;		/* kB/s */
 };
 
 struct disc_type {	/* what "disc create --type" takes */

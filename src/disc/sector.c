@@ -1,6 +1,7 @@
 /*
- * CD sector coding: see sector.h. The parities are Horner evaluations over GF(2^8) with 11Dh and alpha = 2: adding
- * p0 and p1 to a code vector makes both its sum and its alpha-weighted sum zero (reference/mmc.md 7.4).
+ * CD sector coding: see sector.h. The parities are Horner evaluations over GF(2^8) with 11Dh and
+ * alpha = 2: adding p0 and p1 to a code vector makes both its sum and its alpha-weighted sum zero
+ * (reference/mmc.md 7.4).
  */
 #include "disc/sector.h"
 
@@ -9,11 +10,19 @@
 #include <string.h>
 
 enum {
-	HEADER = 12, MODE_BYTE = 15, SUBHEADER = 16,
-	EDC_MODE1 = 2064, EDC_FORM1 = 2072, EDC_FORM2 = 2348,
-	ECC_BEGIN = 12, ECC_WORDS = 1032,
-	P_COLUMNS = 43, P_ROWS = 24,
-	Q_DIAGONALS = 26, Q_WORDS = 43, Q_SPAN = 1118,
+	HEADER = 12,
+	MODE_BYTE = 15,
+	SUBHEADER = 16,
+	EDC_MODE1 = 2064,
+	EDC_FORM1 = 2072,
+	EDC_FORM2 = 2348,
+	ECC_BEGIN = 12,
+	ECC_WORDS = 1032,
+	P_COLUMNS = 43,
+	P_ROWS = 24,
+	Q_DIAGONALS = 26,
+	Q_WORDS = 43,
+	Q_SPAN = 1118,
 	LEAD_IN_MINUTE = 90,
 };
 
@@ -21,7 +30,8 @@ struct msf lba_to_msf(int32_t lba)
 {
 	int32_t frames = lba >= -CD_PREGAP ? lba + CD_PREGAP : lba + 450150;
 
-	return (struct msf){ (uint8_t)(frames / (60 * 75)), (uint8_t)(frames / 75 % 60), (uint8_t)(frames % 75) };
+	return (struct msf){(uint8_t)(frames / (60 * 75)), (uint8_t)(frames / 75 % 60),
+			    (uint8_t)(frames % 75)};
 }
 
 int32_t msf_to_lba(struct msf msf)
@@ -41,11 +51,14 @@ uint8_t from_bcd(uint8_t bcd)
 	return (uint8_t)((bcd >> 4) * 10 + (bcd & 15));
 }
 
-/* The EDC's polynomial in reflected form, four bits at a time: small enough to write down, fast enough for reading. */
+/* The EDC's polynomial in reflected form, four bits at a time: small enough to write down, fast
+ * enough for reading. */
+/* clang-format off */
 static const uint32_t edc_nibble[16] = {
 	0x00000000, 0x99011001, 0x82012001, 0x1b003000, 0xb4014001, 0x2d005000, 0x36006000, 0xaf017001,
 	0xd8018001, 0x41009000, 0x5a00a000, 0xc301b001, 0x6c00c000, 0xf501d001, 0xee01e001, 0x7700f000,
 };
+/* clang-format on */
 
 uint32_t sector_edc(const uint8_t *p, unsigned len)
 {
@@ -78,7 +91,8 @@ static uint8_t over_three(uint8_t v)
 }
 
 /* One code vector of a plane: word index of element i is (first + i * step) mod span. */
-static void parity(uint8_t *plane, unsigned first, unsigned step, unsigned span, unsigned count, unsigned p0, unsigned p1)
+static void parity(uint8_t *plane, unsigned first, unsigned step, unsigned span, unsigned count,
+		   unsigned p0, unsigned p1)
 {
 	uint8_t sum = 0, weighted = 0;
 
@@ -99,9 +113,11 @@ static void make_ecc(uint8_t *sector)
 		uint8_t *plane = sector + ECC_BEGIN + odd;
 
 		for (unsigned c = 0; c < P_COLUMNS; c++)
-			parity(plane, c, P_COLUMNS, Q_SPAN, P_ROWS, ECC_WORDS + c, ECC_WORDS + P_COLUMNS + c);
+			parity(plane, c, P_COLUMNS, Q_SPAN, P_ROWS, ECC_WORDS + c,
+			       ECC_WORDS + P_COLUMNS + c);
 		for (unsigned d = 0; d < Q_DIAGONALS; d++)
-			parity(plane, Q_WORDS * d, 44, Q_SPAN, Q_WORDS, Q_SPAN + d, Q_SPAN + Q_DIAGONALS + d);
+			parity(plane, Q_WORDS * d, 44, Q_SPAN, Q_WORDS, Q_SPAN + d,
+			       Q_SPAN + Q_DIAGONALS + d);
 	}
 }
 
@@ -141,7 +157,8 @@ void sector_make_form1(uint8_t sector[SECTOR_RAW], int32_t lba)
 void sector_make_form2(uint8_t sector[SECTOR_RAW], int32_t lba, bool edc)
 {
 	make_header(sector, lba, 2);
-	put_le32(sector + EDC_FORM2, edc ? sector_edc(sector + SUBHEADER, EDC_FORM2 - SUBHEADER) : 0);
+	put_le32(sector + EDC_FORM2,
+		 edc ? sector_edc(sector + SUBHEADER, EDC_FORM2 - SUBHEADER) : 0);
 }
 
 bool sector_is_mode1(const uint8_t sector[SECTOR_RAW], int32_t lba)

@@ -12,7 +12,8 @@
 
 enum { PIECE_BLOCKS = 512, PIECE_LEN = PIECE_BLOCKS * BLOCK_LEN };
 
-static co_fn bool read_disc(struct disc *d, int32_t lba, uint32_t blocks, void *buf, enum disc_status *status)
+static co_fn bool read_disc(struct disc *d, int32_t lba, uint32_t blocks, void *buf,
+			    enum disc_status *status)
 {
 	struct iovec v;
 	struct iovs iov = iovs_one(&v, buf, (size_t)blocks * BLOCK_LEN);
@@ -23,18 +24,21 @@ static co_fn bool read_disc(struct disc *d, int32_t lba, uint32_t blocks, void *
 
 static bool read_failed(struct disc *d, int32_t lba, GError **error)
 {
-	return err_set_errno(error, d->error.errnum ? d->error.errnum : EIO, "%s: reading at block %" PRId32, d->name, lba);
+	return err_set_errno(error, d->error.errnum ? d->error.errnum : EIO,
+			     "%s: reading at block %" PRId32, d->name, lba);
 }
 
 /* One piece of an image, zeros behind its end. */
-static co_fn bool read_image(struct block_node *image, uint64_t off, void *buf, size_t len, GError **error)
+static co_fn bool read_image(struct block_node *image, uint64_t off, void *buf, size_t len,
+			     GError **error)
 {
 	uint64_t rest = block_length(image) - off;
 	size_t n = rest < len ? (size_t)rest : len;
 	int res = block_pread(image, off, buf, n);
 
 	if (res < 0)
-		return err_set_errno(error, -res, "%s: reading at byte %" PRIu64, block_name(image), off);
+		return err_set_errno(error, -res, "%s: reading at byte %" PRIu64, block_name(image),
+				     off);
 	memset((uint8_t *)buf + n, 0, len - n);
 	return true;
 }
@@ -59,7 +63,8 @@ struct pair {
 	uint8_t *disc, *image;
 };
 
-static bool compare_piece(const struct pair *p, uint32_t blocks, int32_t lba, struct disc_compare *result)
+static bool compare_piece(const struct pair *p, uint32_t blocks, int32_t lba,
+			  struct disc_compare *result)
 {
 	size_t len = (size_t)blocks * BLOCK_LEN, at = 0;
 
@@ -76,8 +81,9 @@ static bool compare_piece(const struct pair *p, uint32_t blocks, int32_t lba, st
 	return false;
 }
 
-static co_fn bool compare(struct disc *d, int32_t lba, struct block_node *image, const struct pair *buf,
-			  disc_progress_fn *progress, void *arg, struct disc_compare *result, GError **error)
+static co_fn bool compare(struct disc *d, int32_t lba, struct block_node *image,
+			  const struct pair *buf, disc_progress_fn *progress, void *arg,
+			  struct disc_compare *result, GError **error)
 {
 	uint64_t total = (block_length(image) + BLOCK_LEN - 1) / BLOCK_LEN;
 
@@ -94,7 +100,8 @@ static co_fn bool compare(struct disc *d, int32_t lba, struct block_node *image,
 		}
 		if (!read_disc(d, here, there, buf->disc, &status))
 			return read_failed(d, here, error);
-		if (!read_image(image, at * BLOCK_LEN, buf->image, (size_t)there * BLOCK_LEN, error))
+		if (!read_image(image, at * BLOCK_LEN, buf->image, (size_t)there * BLOCK_LEN,
+				error))
 			return false;
 		if (!compare_piece(buf, there, here, result))
 			return true;
@@ -105,19 +112,24 @@ static co_fn bool compare(struct disc *d, int32_t lba, struct block_node *image,
 	return true;
 }
 
-co_fn bool disc_compare_image(struct disc *d, int32_t lba, struct block_node *image, disc_progress_fn *progress,
-			      void *arg, struct disc_compare *result, GError **error)
+co_fn bool disc_compare_image(struct disc *d, int32_t lba, struct block_node *image,
+			      disc_progress_fn *progress, void *arg, struct disc_compare *result,
+			      GError **error)
 {
-	struct pair buf = { g_malloc(PIECE_LEN), g_malloc(PIECE_LEN) };
+	struct pair buf = {g_malloc(PIECE_LEN), g_malloc(PIECE_LEN)};
 	bool ok;
 
-	*result = (struct disc_compare){ .result = COMPARE_EQUAL };
-	ok = lba >= 0 && block_length(image) / BLOCK_LEN < (uint64_t)INT32_MAX - (uint32_t)MAX(lba, 0);
+	*result = (struct disc_compare){.result = COMPARE_EQUAL};
+	ok = lba >= 0 &&
+	     block_length(image) / BLOCK_LEN < (uint64_t)INT32_MAX - (uint32_t)MAX(lba, 0);
 	if (ok)
 		ok = compare(d, lba, image, &buf, progress, arg, result, error);
-	else
-		err_set(error, EINVAL, "%s: block %" PRId32 " and %" PRIu64 " bytes from there are not on any disc", d->name,
-			lba, block_length(image));
+	else {
+		err_set(error, EINVAL,
+			"%s: block %" PRId32 " and %" PRIu64
+			" bytes from there are not on any disc",
+			d->name, lba, block_length(image));
+	}
 	g_free(buf.disc);
 	g_free(buf.image);
 	return ok;
@@ -146,7 +158,8 @@ static void hash_done(struct hashing *h, bool ok, char *hex)
 }
 
 /* Recorded blocks as they are, zeros for the others. */
-static co_fn bool read_or_zero(struct disc *d, int32_t lba, uint32_t blocks, uint8_t *buf, GError **error)
+static co_fn bool read_or_zero(struct disc *d, int32_t lba, uint32_t blocks, uint8_t *buf,
+			       GError **error)
 {
 	for (uint32_t at = 0; at < blocks;) {
 		uint32_t n = count_recorded(d, lba + (int32_t)at, blocks - at);
@@ -155,7 +168,8 @@ static co_fn bool read_or_zero(struct disc *d, int32_t lba, uint32_t blocks, uin
 		if (!n) {
 			memset(buf + (size_t)at * BLOCK_LEN, 0, BLOCK_LEN);
 			n = 1;
-		} else if (!read_disc(d, lba + (int32_t)at, n, buf + (size_t)at * BLOCK_LEN, &status)) {
+		} else if (!read_disc(d, lba + (int32_t)at, n, buf + (size_t)at * BLOCK_LEN,
+				      &status)) {
 			return read_failed(d, lba + (int32_t)at, error);
 		}
 		at += n;
@@ -163,10 +177,10 @@ static co_fn bool read_or_zero(struct disc *d, int32_t lba, uint32_t blocks, uin
 	return true;
 }
 
-co_fn bool disc_hash(struct disc *d, int32_t lba, uint32_t blocks, disc_progress_fn *progress, void *arg,
-		     char hex[DISC_HASH_LEN], GError **error)
+co_fn bool disc_hash(struct disc *d, int32_t lba, uint32_t blocks, disc_progress_fn *progress,
+		     void *arg, char hex[DISC_HASH_LEN], GError **error)
 {
-	struct hashing h = { .sum = g_checksum_new(G_CHECKSUM_SHA256), .buf = g_malloc(PIECE_LEN) };
+	struct hashing h = {.sum = g_checksum_new(G_CHECKSUM_SHA256), .buf = g_malloc(PIECE_LEN)};
 	bool ok = true;
 
 	for (uint32_t at = 0; ok && at < blocks;) {
@@ -185,10 +199,10 @@ co_fn bool disc_hash(struct disc *d, int32_t lba, uint32_t blocks, disc_progress
 	return ok;
 }
 
-co_fn bool disc_hash_image(struct block_node *image, disc_progress_fn *progress, void *arg, char hex[DISC_HASH_LEN],
-			   GError **error)
+co_fn bool disc_hash_image(struct block_node *image, disc_progress_fn *progress, void *arg,
+			   char hex[DISC_HASH_LEN], GError **error)
 {
-	struct hashing h = { .sum = g_checksum_new(G_CHECKSUM_SHA256), .buf = g_malloc(PIECE_LEN) };
+	struct hashing h = {.sum = g_checksum_new(G_CHECKSUM_SHA256), .buf = g_malloc(PIECE_LEN)};
 	uint64_t total = (block_length(image) + BLOCK_LEN - 1) / BLOCK_LEN * BLOCK_LEN;
 	bool ok = true;
 
@@ -222,7 +236,8 @@ bool disc_session_extent(const struct disc *d, unsigned session, int32_t *lba, u
 		last = state_track(s, last->number - 1u);
 	if (!last)
 		return false;
-	end = last->flags & TRACK_OPEN ? last->nwa : last->start + (int32_t)(last->size - last->run_out);
+	end = last->flags & TRACK_OPEN ? last->nwa
+				       : last->start + (int32_t)(last->size - last->run_out);
 	*lba = first ? first->start : 0;
 	*blocks = end > *lba ? (uint32_t)(end - *lba) : 0;
 	return *blocks > 0;
@@ -233,8 +248,8 @@ static bool is_zero(const uint8_t *p, size_t len)
 	return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
 }
 
-static co_fn bool copy_out(struct disc *d, int32_t lba, uint32_t blocks, struct block_node *to, uint8_t *buf,
-			   disc_progress_fn *progress, void *arg, GError **error)
+static co_fn bool copy_out(struct disc *d, int32_t lba, uint32_t blocks, struct block_node *to,
+			   uint8_t *buf, disc_progress_fn *progress, void *arg, GError **error)
 {
 	int res = block_truncate(to, (uint64_t)blocks * BLOCK_LEN);
 
@@ -255,8 +270,8 @@ static co_fn bool copy_out(struct disc *d, int32_t lba, uint32_t blocks, struct 
 	return res == 0 || err_set_errno(error, -res, "writing %s", block_name(to));
 }
 
-co_fn bool disc_export(struct disc *d, unsigned session, const char *path, disc_progress_fn *progress, void *arg,
-		       GError **error)
+co_fn bool disc_export(struct disc *d, unsigned session, const char *path,
+		       disc_progress_fn *progress, void *arg, GError **error)
 {
 	struct block_node *to;
 	uint8_t *buf;
@@ -265,9 +280,11 @@ co_fn bool disc_export(struct disc *d, unsigned session, const char *path, disc_
 	bool ok;
 	int fd;
 
-	if (!disc_session_extent(d, session, &lba, &blocks))
-		return err_set(error, EINVAL, session ? "%s: session %u has no data" : "%s: nothing is recorded", d->name,
-			       session);
+	if (!disc_session_extent(d, session, &lba, &blocks)) {
+		return err_set(error, EINVAL,
+			       session ? "%s: session %u has no data" : "%s: nothing is recorded",
+			       d->name, session);
+	}
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return err_set_errno(error, errno, "%s: creating the image", path);

@@ -26,7 +26,7 @@ static void run_body(void *arg)
 void run_in_loop(void (*fn)(void *arg), void *arg)
 {
 	GError *error = NULL;
-	struct body b = { loop_new(LOOP_AUTO, &error), fn, arg };
+	struct body b = {loop_new(LOOP_AUTO, &error), fn, arg};
 
 	if (!b.loop)
 		fail_msg("%s", error->message);
@@ -47,7 +47,7 @@ int fixture_end(void **state)
 {
 	(void)state;
 	if (dir && g_rmdir(dir) < 0)
-		return -1;	/* a test left something behind */
+		return -1; /* a test left something behind */
 	g_clear_pointer(&dir, g_free);
 	g_clear_pointer(&text, g_free);
 	return 0;
@@ -103,7 +103,10 @@ co_fn void end_disc(struct disc *d)
 void set_mode(struct disc *d, unsigned write_type, unsigned multisession)
 {
 	struct disc_write_params p = {
-		.write_type = (uint8_t)write_type, .multisession = (uint8_t)multisession, .track_mode = 4, .block_type = 8,
+		.write_type = (uint8_t)write_type,
+		.multisession = (uint8_t)multisession,
+		.track_mode = 4,
+		.block_type = 8,
 	};
 
 	disc_set_write_params(d, &p);
@@ -112,7 +115,10 @@ void set_mode(struct disc *d, unsigned write_type, unsigned multisession)
 void set_test_mode(struct disc *d, unsigned write_type)
 {
 	struct disc_write_params p = {
-		.write_type = (uint8_t)write_type, .track_mode = 4, .block_type = 8, .test_write = true,
+		.write_type = (uint8_t)write_type,
+		.track_mode = 4,
+		.block_type = 8,
+		.test_write = true,
 	};
 
 	disc_set_write_params(d, &p);
@@ -127,7 +133,8 @@ void fill(uint8_t *buf, uint32_t blocks, uint32_t seed)
 	}
 }
 
-static co_fn enum disc_status write_pattern(struct disc *d, int32_t lba, uint32_t blocks, uint32_t seed, bool replay)
+static co_fn enum disc_status write_pattern(struct disc *d, int32_t lba, uint32_t blocks,
+					    uint32_t seed, bool replay)
 {
 	uint8_t *buf = g_malloc((size_t)blocks * BLOCK);
 	struct iovec v;
@@ -150,7 +157,8 @@ co_fn enum disc_status put_again(struct disc *d, int32_t lba, uint32_t blocks, u
 	return write_pattern(d, lba, blocks, seed, true);
 }
 
-static co_fn enum disc_status read_blocks(struct disc *d, int32_t lba, uint32_t blocks, uint8_t *buf)
+static co_fn enum disc_status read_blocks(struct disc *d, int32_t lba, uint32_t blocks,
+					  uint8_t *buf)
 {
 	struct iovec v;
 	struct iovs iov = iovs_one(&v, buf, (size_t)blocks * BLOCK);
@@ -159,7 +167,8 @@ static co_fn enum disc_status read_blocks(struct disc *d, int32_t lba, uint32_t 
 	return disc_read(d, lba, blocks, &iov);
 }
 
-co_fn enum disc_status check(struct disc *d, int32_t lba, uint32_t blocks, uint32_t seed, bool *same)
+co_fn enum disc_status check(struct disc *d, int32_t lba, uint32_t blocks, uint32_t seed,
+			     bool *same)
 {
 	uint8_t *want = g_malloc((size_t)blocks * BLOCK), *got = g_malloc((size_t)blocks * BLOCK);
 	enum disc_status status = read_blocks(d, lba, blocks, got);
@@ -199,9 +208,9 @@ static void dump_track(GString *s, const struct disc *d, unsigned number)
 		g_string_append_printf(s, "track %u: none\n", number);
 		return;
 	}
-	g_string_append_printf(s, "track %u/%u mode %u%x %s%s%s%s start %d", t.number, t.session, t.control, t.data_mode,
-			       t.reserved ? "R" : "-", t.blank ? "B" : "-", t.packet ? "P" : "-", t.fixed ? "F" : "-",
-			       t.start);
+	g_string_append_printf(s, "track %u/%u mode %u%x %s%s%s%s start %d", t.number, t.session,
+			       t.control, t.data_mode, t.reserved ? "R" : "-", t.blank ? "B" : "-",
+			       t.packet ? "P" : "-", t.fixed ? "F" : "-", t.start);
 	if (t.nwa_valid)
 		g_string_append_printf(s, " nwa %d", t.nwa);
 	g_string_append_printf(s, " free %u size %u", t.free_blocks, t.size);
@@ -212,19 +221,20 @@ static void dump_track(GString *s, const struct disc *d, unsigned number)
 
 const char *dump(const struct disc *d)
 {
-	static const char *const status[] = { "blank", "appendable", "complete", "other" };
-	static const char *const session[] = { "empty", "incomplete", "?", "complete" };
+	static const char *const status[] = {"blank", "appendable", "complete", "other"};
+	static const char *const session[] = {"empty", "incomplete", "?", "complete"};
 	const struct disc_state *st = disc_get_state(d);
 	GString *s = g_string_new(NULL);
 
-	g_string_append_printf(s, "%02x %s %s, sessions %u, tracks %u-%u, end %u\n", st->profile, status[st->status],
-			       session[disc_last_session_state(d)], disc_sessions(d), disc_first_track_of_last_session(d),
+	g_string_append_printf(s, "%02x %s %s, sessions %u, tracks %u-%u, end %u\n", st->profile,
+			       status[st->status], session[disc_last_session_state(d)],
+			       disc_sessions(d), disc_first_track_of_last_session(d),
 			       disc_last_track(d), disc_last_lba(d));
 	for (unsigned i = 1; i <= st->sessions->len; i++) {
 		const struct disc_session *n = state_session(st, i);
 
-		g_string_append_printf(s, "session %u %s start %d out %d next %d\n", n->number, session[n->state], n->start,
-				       n->lead_out, n->next_area);
+		g_string_append_printf(s, "session %u %s start %d out %d next %d\n", n->number,
+				       session[n->state], n->start, n->lead_out, n->next_area);
 	}
 	for (unsigned i = 1; i <= disc_last_track(d); i++)
 		dump_track(s, d, i);

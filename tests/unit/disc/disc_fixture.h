@@ -1,6 +1,6 @@
 /*
- * What the tests of the medium share: a body run as a coroutine on a loop, discs in a directory of their own, blocks
- * with a known pattern, and a disc as text.
+ * What the tests of the medium share: a body run as a coroutine on a loop, discs in a directory of
+ * their own, blocks with a known pattern, and a disc as text.
  */
 #pragma once
 
@@ -21,7 +21,7 @@ void run_in_loop(void (*body)(void *arg), void *arg);
 
 /* A directory for this program's files; made at the first call, removed by fixture_end(). */
 const char *fixture_dir(void);
-int fixture_end(void **state);	/* group teardown */
+int fixture_end(void **state); /* group teardown */
 char *fixture_path(const char *name);
 
 /* A new disc of a type, open for writing; blocks 0 is the type's own capacity. */
@@ -38,21 +38,23 @@ void set_test_mode(struct disc *d, unsigned write_type);
 /* Blocks of a pattern that depends on seed and on their number. */
 void fill(uint8_t *buf, uint32_t blocks, uint32_t seed);
 co_fn enum disc_status put(struct disc *d, int32_t lba, uint32_t blocks, uint32_t seed);
-co_fn enum disc_status put_again(struct disc *d, int32_t lba, uint32_t blocks, uint32_t seed);	/* replay */
+co_fn enum disc_status put_again(struct disc *d, int32_t lba, uint32_t blocks,
+				 uint32_t seed); /* replay */
 /* Whether blocks [skip, skip + blocks) of the pattern are at lba; a failing read is its status. */
-co_fn enum disc_status check(struct disc *d, int32_t lba, uint32_t blocks, uint32_t seed, bool *same);
-#define assert_pattern(d, lba, blocks, seed) \
-	do { \
-		bool same_; \
+co_fn enum disc_status check(struct disc *d, int32_t lba, uint32_t blocks, uint32_t seed,
+			     bool *same);
+#define assert_pattern(d, lba, blocks, seed)                                    \
+	do {                                                                    \
+		bool same_;                                                     \
 		assert_int_equal(check(d, lba, blocks, seed, &same_), DISC_OK); \
-		assert_true(same_); \
+		assert_true(same_);                                             \
 	} while (0)
 co_fn enum disc_status check_zero(struct disc *d, int32_t lba, uint32_t blocks, bool *zero);
-#define assert_zeros(d, lba, blocks) \
-	do { \
-		bool zero_; \
+#define assert_zeros(d, lba, blocks)                                           \
+	do {                                                                   \
+		bool zero_;                                                    \
 		assert_int_equal(check_zero(d, lba, blocks, &zero_), DISC_OK); \
-		assert_true(zero_); \
+		assert_true(zero_);                                            \
 	} while (0)
 /* Whether a read fails, and how. */
 co_fn enum disc_status try_read(struct disc *d, int32_t lba, uint32_t blocks);
@@ -62,9 +64,9 @@ const char *dump(const struct disc *d);
 #define assert_disc(d, text) assert_string_equal(dump(d), text)
 
 /* A cmocka test from a body that runs in a loop. */
-#define IN_LOOP(body) \
+#define IN_LOOP(body)                         \
 	static void test_##body(void **state) \
-	{ \
-		(void)state; \
-		run_in_loop(body, NULL); \
+	{                                     \
+		(void)state;                  \
+		run_in_loop(body, NULL);      \
 	}

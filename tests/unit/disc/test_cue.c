@@ -1,4 +1,5 @@
-/* Cue sheets: what programs send (reference/mmc.md 2.24, A.6), and what must be refused, with the offset named. */
+/* Cue sheets: what programs send (reference/mmc.md 2.24, A.6), and what must be refused, with the
+ * offset named. */
 #include "disc/cue.h"
 
 #include <setjmp.h>
@@ -9,14 +10,16 @@
 
 #include <cmocka.h>
 
-static const struct cue_limits blank = { .first_track = 1, .begin = -150, .last_lead_out = 359849 };
+static const struct cue_limits blank = {.first_track = 1, .begin = -150, .last_lead_out = 359849};
 
+/* clang-format off */
 static const uint8_t one_track[] = {
 	0x41, 0x00, 0x00, 0x14, 0x00, 0, 0, 0,
 	0x41, 0x01, 0x00, 0x10, 0x00, 0, 0, 0,
 	0x41, 0x01, 0x01, 0x10, 0x00, 0, 2, 0,
 	0x41, 0xaa, 0x01, 0x14, 0x00, 2, 15, 25,
 };
+/* clang-format on */
 
 static void test_one_track(void **state)
 {
@@ -42,6 +45,7 @@ static void test_one_track(void **state)
 
 static void test_texts_and_two_tracks(void **state)
 {
+	/* clang-format off */
 	static const uint8_t sheet[] = {
 		0x02, '0',  '1',  '2',  '3',  '4', '5', '6',
 		0x02, '7',  '8',  '9',  '0',  '1', '2', 0,
@@ -54,6 +58,7 @@ static void test_texts_and_two_tracks(void **state)
 		0x41, 0x02, 0x01, 0x11, 0x00, 0,   12,  0,
 		0x41, 0xaa, 0x01, 0x14, 0x00, 0,   22,  0,
 	};
+	/* clang-format on */
 	struct cue_sheet c;
 	uint32_t bad;
 
@@ -90,13 +95,16 @@ static void test_pregap_from_drive(void **state)
 static void test_appended_session(void **state)
 {
 	/* N = 21402: the pregap begins at 21252, 4:45:27 */
-	static const struct cue_limits second = { .first_track = 2, .begin = 21252, .last_lead_out = 359849 };
+	static const struct cue_limits second = {
+		.first_track = 2, .begin = 21252, .last_lead_out = 359849};
+	/* clang-format off */
 	static const uint8_t sheet[] = {
 		0x41, 0x00, 0x00, 0x14, 0x00, 0, 0,  0,
 		0x41, 0x02, 0x00, 0x10, 0x00, 4, 45, 27,
 		0x41, 0x02, 0x01, 0x10, 0x00, 4, 47, 27,
 		0x41, 0xaa, 0x01, 0x14, 0x00, 5, 0,  0,
 	};
+	/* clang-format on */
 	struct cue_sheet c;
 	uint32_t bad;
 
@@ -108,13 +116,14 @@ static void test_appended_session(void **state)
 }
 
 struct bad_case {
-	unsigned byte;		/* set this byte of one_track ... */
-	uint8_t value;		/* ... to this */
+	unsigned byte; /* set this byte of one_track ... */
+	uint8_t value; /* ... to this */
 	uint32_t blamed;
 };
 
 static void test_refusals(void **state)
 {
+	/* clang-format off */
 	static const struct bad_case cases[] = {
 		{ 0, 0x44, 0 },			/* ADR 4 */
 		{ 1, 0x01, 1 },			/* no lead-in entry */
@@ -135,6 +144,7 @@ static void test_refusals(void **state)
 		{ 24 + 5, 0, 29 },		/* overlaps: 0:01:25 */
 		{ 24 + 5, 80, 29 },		/* beyond the last possible lead-out */
 	};
+	/* clang-format on */
 	uint8_t sheet[sizeof(one_track)];
 	struct cue_sheet c;
 	uint32_t bad;
@@ -145,7 +155,8 @@ static void test_refusals(void **state)
 		sheet[cases[i].byte] = cases[i].value;
 		if (cases[i].byte == 24 + 5 && cases[i].value == 0)
 			sheet[24 + 6] = 1;
-		if (cue_parse(sheet, sizeof(sheet), &blank, &c, &bad) != DISC_BAD_PARAMETER || bad != cases[i].blamed)
+		if (cue_parse(sheet, sizeof(sheet), &blank, &c, &bad) != DISC_BAD_PARAMETER ||
+		    bad != cases[i].blamed)
 			fail_msg("case %u: byte %u blamed, not %u", i, bad, cases[i].blamed);
 	}
 }
@@ -165,7 +176,8 @@ static void test_lengths(void **state)
 	assert_int_equal(cue_parse(many, sizeof(many) - 8, &blank, &c, &bad), DISC_BAD_PARAMETER);
 }
 
-/* Whatever bytes come, nothing is read or written out of bounds, and what is accepted is in order. */
+/* Whatever bytes come, nothing is read or written out of bounds, and what is accepted is in order.
+ */
 static void test_noise(void **state)
 {
 	uint32_t seed = 1, bad;
@@ -191,9 +203,12 @@ static void test_noise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_track),         cmocka_unit_test(test_texts_and_two_tracks),
-		cmocka_unit_test(test_pregap_from_drive), cmocka_unit_test(test_appended_session),
-		cmocka_unit_test(test_refusals),          cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_one_track),
+		cmocka_unit_test(test_texts_and_two_tracks),
+		cmocka_unit_test(test_pregap_from_drive),
+		cmocka_unit_test(test_appended_session),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_noise),
 	};
 

@@ -1,4 +1,5 @@
-/* Lives of a CD-R: track at once and session at once, one session and several (reference/mmc.md 5.3, A.4, A.5). */
+/* Lives of a CD-R: track at once and session at once, one session and several
+ * (reference/mmc.md 5.3, A.4, A.5). */
 #include "disc_fixture.h"
 
 #include "base/bytes.h"
@@ -8,12 +9,14 @@
 
 enum { TAO = 1, SAO = 2, LAST = 0, NEXT = 3 };
 
+/* clang-format off */
 static const uint8_t cue_10000[] = {
 	0x41, 0x00, 0x00, 0x14, 0x00, 0, 0, 0,
 	0x41, 0x01, 0x00, 0x10, 0x00, 0, 0, 0,
 	0x41, 0x01, 0x01, 0x10, 0x00, 0, 2, 0,
 	0x41, 0xaa, 0x01, 0x14, 0x00, 2, 15, 25,
 };
+/* clang-format on */
 
 static co_fn void put_zeros(struct disc *d, int32_t lba, uint32_t blocks)
 {
@@ -32,9 +35,11 @@ static co_fn void put_zeros(struct disc *d, int32_t lba, uint32_t blocks)
 
 static co_fn void blank_disc(void *arg)
 {
+	/* clang-format off */
 	static const uint8_t atip[28] = {
 		0x00, 0x1a, 0, 0, 0xd0, 0x40, 0xa0, 0x00, 0x61, 0x1a, 0x42, 0x00, 0x4f, 0x3b, 0x4a,
 	};
+	/* clang-format on */
 	struct disc *d = new_disc("cd-r", 0);
 	struct disc_track_info t;
 
@@ -77,7 +82,7 @@ static co_fn void golden_session(void *arg)
 		       "session 1 incomplete start 0 out 0 next 0\n"
 		       "track 1/1 mode 41 ---- start 0 nwa 10000 free 349849 size 359849\n");
 	assert_int_equal(disc_sync(d), DISC_OK);
-	assert_int_equal(disc_sync(d), DISC_OK);	/* twice is no new track */
+	assert_int_equal(disc_sync(d), DISC_OK); /* twice is no new track */
 	assert_disc(d, "09 appendable incomplete, sessions 1, tracks 1-2, end 0\n"
 		       "session 1 incomplete start 0 out 0 next 0\n"
 		       "track 1/1 mode 41 ---- start 0 free 0 size 10002\n"
@@ -90,11 +95,11 @@ static co_fn void golden_session(void *arg)
 		       "track 2/2 mode 4f -B-- start 21402 nwa 21402 free 338447 size 338447\n");
 	assert_int_equal(state_session(disc_get_state(d), 2)->lead_in, 16752);
 	assert_int_equal(disc_get_state(d)->disc_type, 0);
-	assert_zeros(d, 9990, 12);	/* two run-out blocks included */
+	assert_zeros(d, 9990, 12); /* two run-out blocks included */
 	assert_int_equal(try_read(d, 10002, 1), DISC_RANGE);
 	d = reopen(d, false);
 	set_mode(d, TAO, NEXT);
-	assert_int_equal(disc_close_session(d), DISC_OK);	/* an empty session: nothing */
+	assert_int_equal(disc_close_session(d), DISC_OK); /* an empty session: nothing */
 	assert_int_equal(disc_sessions(d), 2);
 	end_disc(d);
 }
@@ -105,7 +110,7 @@ static co_fn void three_sessions(void *arg)
 
 	(void)arg;
 	set_mode(d, TAO, NEXT);
-	assert_int_equal(put(d, 0, 20, 1), DISC_OK);	/* padded to 300 + 2 */
+	assert_int_equal(put(d, 0, 20, 1), DISC_OK); /* padded to 300 + 2 */
 	assert_int_equal(disc_sync(d), DISC_OK);
 	assert_int_equal(put(d, 452, 400, 2), DISC_OK);
 	assert_int_equal(disc_close_track(d, TRACK_INVISIBLE), DISC_OK);
@@ -119,7 +124,7 @@ static co_fn void three_sessions(void *arg)
 		       "track 2/1 mode 41 ---- start 452 free 0 size 402\n"
 		       "track 3/2 mode 4f -B-- start 12254 nwa 12254 free 47746 size 47746\n");
 	assert_int_equal(put(d, 12254, 310, 3), DISC_OK);
-	assert_int_equal(disc_close_session(d), DISC_OK);	/* ends the open track with it */
+	assert_int_equal(disc_close_session(d), DISC_OK); /* ends the open track with it */
 	set_mode(d, TAO, LAST);
 	assert_int_equal(put(d, 12254 + 312 + 6900, 300, 4), DISC_OK);
 	assert_int_equal(disc_sync(d), DISC_OK);
@@ -141,7 +146,7 @@ static co_fn void three_sessions(void *arg)
 	assert_pattern(d, 19466, 300, 4);
 	assert_int_equal(put(d, 26668, 16, 5), DISC_FINALISED);
 	assert_int_equal(disc_close_session(d), DISC_OK);
-	assert_int_equal(disc_track_at(d, 400), 2);	/* the gap is the pregap of the next track */
+	assert_int_equal(disc_track_at(d, 400), 2); /* the gap is the pregap of the next track */
 	assert_int_equal(disc_track_at(d, 500), 2);
 	end_disc(d);
 }
@@ -168,8 +173,8 @@ static co_fn void sao(void *arg)
 	assert_int_equal(status, DISC_SEQUENCE);
 	assert_int_equal(disc_send_cue_sheet(d, cue_10000, sizeof(cue_10000)), DISC_OK);
 	assert_int_equal(disc_get_state(d)->status, DISC_BLANK);
-	d = reopen(d, false);		/* the sheet is kept */
-	set_mode(d, SAO, LAST);		/* the multi-session field counts as of the sheet */
+	d = reopen(d, false);   /* the sheet is kept */
+	set_mode(d, SAO, LAST); /* the multi-session field counts as of the sheet */
 	assert_int_equal(put(d, 0, 25, 1), DISC_NOT_NWA);
 	assert_int_equal(disc_last_error(d)->lba, -150);
 	put_sao(d, -150, 0);
@@ -177,7 +182,7 @@ static co_fn void sao(void *arg)
 		       "session 1 incomplete start 0 out 0 next 0\n"
 		       "track 1/1 mode 4f -B-- start 0 nwa 0 free 359849 size 359849\n");
 	put_sao(d, 0, 5000);
-	assert_int_equal(disc_sync(d), DISC_OK);	/* not all yet: flushes only */
+	assert_int_equal(disc_sync(d), DISC_OK); /* not all yet: flushes only */
 	d = reopen(d, true);
 	set_mode(d, SAO, LAST);
 	put_sao(d, 5000, 10000);
@@ -195,21 +200,24 @@ static co_fn void sao(void *arg)
 	end_disc(d);
 }
 
+/* clang-format off */
+static const uint8_t cue_two_tracks[] = {
+	0x02, '0',  '1',  '2',  '3',  '4', '5', '6',
+	0x02, '7',  '8',  '9',  '0',  '1', '2', 0,
+	0x41, 0x00, 0x00, 0x14, 0x00, 0,   0,   0,
+	0x41, 0x01, 0x00, 0x14, 0x00, 0,   0,   0,
+	0x41, 0x01, 0x01, 0x10, 0x00, 0,   2,   0,
+	0x03, 0x02, 'U',  'S',  'R',  'C', '1', '7',
+	0x03, 0x02, '6',  '0',  '7',  '8', '3', '9',
+	0x41, 0x02, 0x00, 0x10, 0x00, 0,   8,   0,	/* 450 */
+	0x41, 0x02, 0x01, 0x11, 0x00, 0,   10,  0,	/* 600 */
+	0x41, 0xaa, 0x01, 0x14, 0x00, 0,   16,  0,	/* 1050 */
+};
+/* clang-format on */
+
 /* Two tracks, one of raw sectors, texts, and a host that gives up: CLOSE SESSION fills up. */
 static co_fn void sao_tracks(void *arg)
 {
-	static const uint8_t cue[] = {
-		0x02, '0',  '1',  '2',  '3',  '4', '5', '6',
-		0x02, '7',  '8',  '9',  '0',  '1', '2', 0,
-		0x41, 0x00, 0x00, 0x14, 0x00, 0,   0,   0,
-		0x41, 0x01, 0x00, 0x14, 0x00, 0,   0,   0,
-		0x41, 0x01, 0x01, 0x10, 0x00, 0,   2,   0,
-		0x03, 0x02, 'U',  'S',  'R',  'C', '1', '7',
-		0x03, 0x02, '6',  '0',  '7',  '8', '3', '9',
-		0x41, 0x02, 0x00, 0x10, 0x00, 0,   8,   0,	/* 450 */
-		0x41, 0x02, 0x01, 0x11, 0x00, 0,   10,  0,	/* 600 */
-		0x41, 0xaa, 0x01, 0x14, 0x00, 0,   16,  0,	/* 1050 */
-	};
 	struct disc *d = new_disc("cd-r", 60000);
 	uint8_t *raw = g_malloc0(10 * SECTOR_RAW);
 	uint8_t sector[SECTOR_RAW], user[10 * BLOCK];
@@ -220,10 +228,10 @@ static co_fn void sao_tracks(void *arg)
 
 	(void)arg;
 	set_mode(d, SAO, LAST);
-	assert_int_equal(disc_send_cue_sheet(d, cue, sizeof(cue)), DISC_OK);
-	assert_int_equal(put(d, -150, 1, 1), DISC_NOT_NWA);	/* the drive makes that pregap */
+	assert_int_equal(disc_send_cue_sheet(d, cue_two_tracks, sizeof(cue_two_tracks)), DISC_OK);
+	assert_int_equal(put(d, -150, 1, 1), DISC_NOT_NWA); /* the drive makes that pregap */
 	assert_int_equal(put(d, 0, 300, 7), DISC_OK);
-	assert_int_equal(put(d, 300, 300, 8), DISC_OK);		/* into the pregap of track 2 */
+	assert_int_equal(put(d, 300, 300, 8), DISC_OK); /* into the pregap of track 2 */
 	assert_disc(d, "09 appendable incomplete, sessions 1, tracks 1-2, end 0\n"
 		       "session 1 incomplete start 0 out 0 next 0\n"
 		       "track 1/1 mode 41 ---- start 0 free 0 size 450\n"
@@ -246,7 +254,7 @@ static co_fn void sao_tracks(void *arg)
 		       "track 2/1 mode 41 ---- start 600 free 0 size 450\n");
 	assert_memory_equal(state_session(disc_get_state(d), 1)->mcn, "0123456789012", 13);
 	assert_memory_equal(state_track(disc_get_state(d), 2)->isrc, "USRC17607839", 12);
-	assert_pattern(d, 300, 300, 8);		/* recorded pregap and all */
+	assert_pattern(d, 300, 300, 8); /* recorded pregap and all */
 	assert_pattern(d, 600, 10, 9);
 	assert_zeros(d, 610, 440);
 	assert_int_equal(disc_read_raw(d, 605, sector, &what), DISC_OK);
@@ -262,7 +270,8 @@ static co_fn void sao_tracks(void *arg)
 	end_disc(d);
 }
 
-/* A sheet that nobody wrote by does not stand in the way of a track at once; nor the other way round. */
+/* A sheet that nobody wrote by does not stand in the way of a track at once; nor the other way
+ * round. */
 static co_fn void modes_do_not_mix(void *arg)
 {
 	struct disc *d = new_disc("cd-r", 0);
@@ -298,7 +307,7 @@ static co_fn void test_writes(void *arg)
 	assert_int_equal(put(d, 300, 10, 1), DISC_OK);
 	assert_int_equal(put(d, 0, 1, 1), DISC_NOT_NWA);
 	assert_int_equal(disc_last_error(d)->lba, 310);
-	assert_int_equal(try_read(d, 0, 1), DISC_RANGE);	/* nothing is recorded */
+	assert_int_equal(try_read(d, 0, 1), DISC_RANGE); /* nothing is recorded */
 	assert_int_equal(disc_sync(d), DISC_OK);
 	assert_disc(d, blank);
 	assert_int_equal(disc_close_session(d), DISC_OK);
@@ -329,7 +338,7 @@ static co_fn void full_disc(void *arg)
 	assert_int_equal(put(d, 2990, 10, 1), DISC_OK);
 	assert_int_equal(put(d, 3000, 1, 1), DISC_RANGE);
 	assert_int_equal(disc_sync(d), DISC_OK);
-	assert_int_equal(disc_last_track(d), 1);	/* no room for another */
+	assert_int_equal(disc_last_track(d), 1); /* no room for another */
 	assert_int_equal(disc_close_session(d), DISC_OK);
 	/* Another session was allowed, but there is no room for one. */
 	assert_disc(d, "09 complete complete, sessions 1, tracks 1-1, end 3001\n"
@@ -350,10 +359,10 @@ IN_LOOP(full_disc)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_blank_disc), cmocka_unit_test(test_golden_session),
-		cmocka_unit_test(test_three_sessions), cmocka_unit_test(test_sao), cmocka_unit_test(test_sao_tracks),
-		cmocka_unit_test(test_modes_do_not_mix), cmocka_unit_test(test_test_writes),
-		cmocka_unit_test(test_full_disc),
+		cmocka_unit_test(test_blank_disc),     cmocka_unit_test(test_golden_session),
+		cmocka_unit_test(test_three_sessions), cmocka_unit_test(test_sao),
+		cmocka_unit_test(test_sao_tracks),     cmocka_unit_test(test_modes_do_not_mix),
+		cmocka_unit_test(test_test_writes),    cmocka_unit_test(test_full_disc),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, fixture_end);

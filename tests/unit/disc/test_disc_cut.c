@@ -1,8 +1,8 @@
 /*
- * Power cuts: every burn of disc_scenario.c, cut after each write to the file. What was not flushed by then may have
- * reached the file or not: all of it, nothing, or a random part, and the last write only in its first half. Whatever
- * is left must open as a disc that the drive was in the middle of, or just before or behind; hold what was made
- * durable; and go on.
+ * Power cuts: every burn of disc_scenario.c, cut after each write to the file. What was not flushed
+ * by then may have reached the file or not: all of it, nothing, or a random part, and the last
+ * write only in its first half. Whatever is left must open as a disc that the drive was in the
+ * middle of, or just before or behind; hold what was made durable; and go on.
  */
 #include "disc_scenario.h"
 
@@ -19,7 +19,7 @@ struct run {
 	const struct scenario *s;
 	struct blklog_entry *log;
 	unsigned n;
-	GPtrArray *seen;	/* disc as text, before the first step and after each */
+	GPtrArray *seen; /* disc as text, before the first step and after each */
 	unsigned steps;
 };
 
@@ -31,14 +31,16 @@ static char *shape(struct disc *d)
 	const struct disc_state *s = disc_get_state(d);
 	GString *text = g_string_new(NULL);
 
-	g_string_printf(text, "%02x %u fmt %u cap %u pow %u punch %u cue %u |", s->profile, s->status, s->formatted,
-			s->intermediate ? 0 : s->capacity, s->pow, 0, state_find_blob(s, 13, 0) != NULL);
+	g_string_printf(text, "%02x %u fmt %u cap %u pow %u punch %u cue %u |", s->profile,
+			s->status, s->formatted, s->intermediate ? 0 : s->capacity, s->pow, 0,
+			state_find_blob(s, 13, 0) != NULL);
 	for (unsigned i = 1; i <= s->sessions->len; i++)
 		g_string_append_printf(text, " s%u:%u", i, state_session(s, i)->state);
 	for (unsigned i = 1; i <= s->tracks->len; i++) {
 		const struct disc_track *t = state_track(s, i);
 
-		g_string_append_printf(text, " t%u:%d:%x", i, t->start, t->flags & ~(uint32_t)TRACK_BLANK);
+		g_string_append_printf(text, " t%u:%d:%x", i, t->start,
+				       t->flags & ~(uint32_t)TRACK_BLANK);
 		if (!(t->flags & TRACK_OPEN))
 			g_string_append_printf(text, ":%u", t->size);
 	}
@@ -80,7 +82,8 @@ static bool is_write(const struct blklog_entry *e)
 }
 
 /* The file as a cut after entry at leaves it. */
-static co_fn struct block_node *replay(const struct run *r, unsigned at, enum lost lost, uint32_t seed)
+static co_fn struct block_node *replay(const struct run *r, unsigned at, enum lost lost,
+				       uint32_t seed)
 {
 	struct block_node *node = block_mem_new(0, NULL, 0);
 	unsigned flushed = 0;
@@ -104,7 +107,8 @@ static co_fn struct block_node *replay(const struct run *r, unsigned at, enum lo
 	return node;
 }
 
-/* Blocks that a durable step had behind it, as far as nothing wrote over them or blanked the disc since. */
+/* Blocks that a durable step had behind it, as far as nothing wrote over them or blanked the disc
+ * since. */
 static co_fn void check_data(const struct run *r, struct disc *d, unsigned durable, unsigned done)
 {
 	bool erased = false;
@@ -119,15 +123,18 @@ static co_fn void check_data(const struct run *r, struct disc *d, unsigned durab
 			break;
 		if (s->op != DO_PUT || s->a < 0)
 			continue;
-		for (unsigned later = k; later < r->steps; later++)
-			overwritten |= r->s->steps[later].op == DO_PUT && r->s->steps[later].a < s->a + (int32_t)s->b &&
+		for (unsigned later = k; later < r->steps; later++) {
+			overwritten |= r->s->steps[later].op == DO_PUT &&
+				       r->s->steps[later].a < s->a + (int32_t)s->b &&
 				       s->a < r->s->steps[later].a + (int32_t)r->s->steps[later].b;
+		}
 		if (!overwritten)
 			assert_pattern(d, s->a, s->b, s->seed);
 	}
 }
 
-/* Burning goes on, or the disc is complete: in each case it can be brought to an end and read again. */
+/* Burning goes on, or the disc is complete: in each case it can be brought to an end and read
+ * again. */
 static co_fn void go_on(struct block_node *node, struct disc *d)
 {
 	struct disc_track_info t;
@@ -136,9 +143,11 @@ static co_fn void go_on(struct block_node *node, struct disc *d)
 
 	if (disc_get_state(d)->profile == PROFILE_CD_R)
 		set_mode(d, sao ? 2 : 1, 0);
-	else if (last && disc_get_state(d)->tracks->len && state_track(disc_get_state(d), 1)->flags & TRACK_DAO)
+	else if (last && disc_get_state(d)->tracks->len &&
+		 state_track(disc_get_state(d), 1)->flags & TRACK_DAO)
 		set_mode(d, 2, 0);
-	if (disc_is_writable(d) && disc_get_track_info(d, last, &t) == DISC_OK && t.nwa_valid && t.free_blocks >= 16) {
+	if (disc_is_writable(d) && disc_get_track_info(d, last, &t) == DISC_OK && t.nwa_valid &&
+	    t.free_blocks >= 16) {
 		enum disc_status status = put(d, t.nwa, 16, 99);
 
 		if (status != DISC_OK && status != DISC_RANGE)
@@ -173,15 +182,19 @@ static bool is_between(const struct run *r, unsigned done)
 	return r->s->type[0] == 'd' && s->op == DO_PUT;
 }
 
-static co_fn void check_cut(const struct run *r, unsigned at, enum lost lost, unsigned durable, unsigned done)
+static co_fn void check_cut(const struct run *r, unsigned at, enum lost lost, unsigned durable,
+			    unsigned done)
 {
 	struct block_node *node = replay(r, at, lost, at * 7919 + 1);
 	struct disc *d = open_node(node, false);
 	char *text = shape(d);
 
-	if (!was_seen(r, durable, done + 1, text) && !is_between(r, done))
-		fail_msg("%s, cut after write %u of %u (step %u, durable %u, lost %d):\n%s\nwas never a state of it; before %s",
-			 r->s->name, at, r->n, done, durable, lost, text, (char *)g_ptr_array_index(r->seen, durable));
+	if (!was_seen(r, durable, done + 1, text) && !is_between(r, done)) {
+		fail_msg("%s, cut after write %u of %u (step %u, durable %u, lost %d):\n%s\nwas "
+			 "never a state of it; before %s",
+			 r->s->name, at, r->n, done, durable, lost, text,
+			 (char *)g_ptr_array_index(r->seen, durable));
+	}
 	g_free(text);
 	assert_int_equal(disc_get_state(d)->punches->len, 0);
 	check_data(r, d, durable, done);
@@ -193,7 +206,7 @@ static co_fn void cut_everywhere(void *arg)
 {
 	(void)arg;
 	for (const struct scenario *s = scenarios; s->name; s++) {
-		struct run r = { .s = s };
+		struct run r = {.s = s};
 		unsigned durable = 0, done = 0;
 		bool begun = false;
 
@@ -219,7 +232,7 @@ IN_LOOP(cut_everywhere)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_cut_everywhere) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_cut_everywhere)};
 
 	return cmocka_run_group_tests(tests, NULL, fixture_end);
 }

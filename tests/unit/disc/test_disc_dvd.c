@@ -3,7 +3,7 @@
 
 enum { INCREMENTAL = 0, DAO = 2, LAST = 0, NEXT = 3 };
 
-#define BLANK_DVD_R \
+#define BLANK_DVD_R                                       \
 	"11 blank empty, sessions 1, tracks 1-1, end 0\n" \
 	"session 1 empty start 0 out 0 next 0\n"
 
@@ -14,9 +14,11 @@ static co_fn void blank_disc(void *arg)
 
 	(void)arg;
 	set_mode(d, INCREMENTAL, LAST);
-	assert_disc(d, BLANK_DVD_R "track 1/1 mode 41 -BP- start 0 nwa 0 free 2298496 size 2298496\n");
+	assert_disc(d,
+		    BLANK_DVD_R "track 1/1 mode 41 -BP- start 0 nwa 0 free 2298496 size 2298496\n");
 	set_mode(d, DAO, LAST);
-	assert_disc(d, BLANK_DVD_R "track 1/1 mode 41 -B-- start 0 nwa 0 free 2298496 size 2298496\n");
+	assert_disc(d,
+		    BLANK_DVD_R "track 1/1 mode 41 -B-- start 0 nwa 0 free 2298496 size 2298496\n");
 	assert_int_equal(disc_get_track_info(d, 1, &t), DISC_OK);
 	assert_int_equal(t.packet_size, 16);
 	assert_false(t.fixed);
@@ -75,7 +77,7 @@ static co_fn void at_once(void *arg)
 	assert_int_equal(disc_reserve_track(d, 65537), DISC_RANGE);
 	assert_int_equal(disc_reserve_track(d, 100), DISC_OK);
 	assert_disc(d, BLANK_DVD_R "track 1/1 mode 41 -B-- start 0 nwa 0 free 65536 size 65536\n");
-	assert_int_equal(disc_reserve_track(d, 1000), DISC_OK);	/* thought better */
+	assert_int_equal(disc_reserve_track(d, 1000), DISC_OK); /* thought better */
 	assert_int_equal(disc_sync(d), DISC_OK);
 	assert_disc(d, BLANK_DVD_R "track 1/1 mode 41 -B-- start 0 nwa 0 free 65536 size 65536\n");
 	d = reopen(d, true);
@@ -91,7 +93,7 @@ static co_fn void at_once(void *arg)
 	set_mode(d, DAO, NEXT);
 	assert_int_equal(put(d, 500, 509, 2), DISC_END_OF_TRACK);
 	assert_int_equal(put(d, 500, 500, 2), DISC_OK);
-	assert_int_equal(disc_sync(d), DISC_OK);	/* the end: no CLOSE comes */
+	assert_int_equal(disc_sync(d), DISC_OK); /* the end: no CLOSE comes */
 	assert_int_equal(disc_sync(d), DISC_OK);
 	assert_disc(d, "11 complete complete, sessions 1, tracks 1-1, end 1007\n"
 		       "session 1 complete start 0 out 1008 next 0\n"
@@ -132,7 +134,7 @@ static co_fn void zones(void *arg)
 	assert_int_equal(disc_reserve_track(d, 100), DISC_OK);
 	assert_int_equal(disc_reserve_track(d, 100), DISC_OK);
 	assert_int_equal(disc_reserve_track(d, 100), DISC_NO_MORE_TRACKS);
-	assert_int_equal(put(d, 224, 16, 3), DISC_OK);	/* the invisible one */
+	assert_int_equal(put(d, 224, 16, 3), DISC_OK); /* the invisible one */
 	assert_int_equal(put(d, 0, 112, 1), DISC_OK);
 	assert_int_equal(disc_close_session(d), DISC_RESERVED_EMPTY);
 	assert_int_equal(put(d, 112, 100, 2), DISC_OK);
@@ -147,7 +149,8 @@ static co_fn void zones(void *arg)
 static co_fn void test_writes(void *arg)
 {
 	struct disc *d = new_disc("dvd-r", 65536);
-	const char *blank = BLANK_DVD_R "track 1/1 mode 41 -BP- start 0 nwa 0 free 65536 size 65536\n";
+	const char *blank =
+		BLANK_DVD_R "track 1/1 mode 41 -BP- start 0 nwa 0 free 65536 size 65536\n";
 
 	(void)arg;
 	set_test_mode(d, INCREMENTAL);
@@ -209,9 +212,9 @@ IN_LOOP(rewritable)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_blank_disc),     cmocka_unit_test(test_incremental),
-		cmocka_unit_test(test_at_once),        cmocka_unit_test(test_change_of_mind),
-		cmocka_unit_test(test_zones),          cmocka_unit_test(test_test_writes),
+		cmocka_unit_test(test_blank_disc), cmocka_unit_test(test_incremental),
+		cmocka_unit_test(test_at_once),    cmocka_unit_test(test_change_of_mind),
+		cmocka_unit_test(test_zones),      cmocka_unit_test(test_test_writes),
 		cmocka_unit_test(test_rewritable),
 	};
 

@@ -1,6 +1,6 @@
 /*
- * The file below fails: a full host disk, an I/O error at any step of any burn. The operation says so, the disc is as it
- * was, stays usable, and the same operation works once the trouble is over.
+ * The file below fails: a full host disk, an I/O error at any step of any burn. The operation says
+ * so, the disc is as it was, stays usable, and the same operation works once the trouble is over.
  */
 #include "disc_scenario.h"
 
@@ -13,12 +13,13 @@
 
 static co_fn void full_host_disk(void *arg)
 {
-	static const char *const types[] = { "dvd+r", "dvd-r", "dvd-rw", "bd-r", "cd-r" };
-	const struct fault_rule full = { .op = FAULT_WRITE, .to = 65536ull * BLOCK, .errnum = ENOSPC, .shorten = 1000 };
+	static const char *const types[] = {"dvd+r", "dvd-r", "dvd-rw", "bd-r", "cd-r"};
+	const struct fault_rule full = {
+		.op = FAULT_WRITE, .to = 65536ull * BLOCK, .errnum = ENOSPC, .shorten = 1000};
 
 	(void)arg;
 	for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
-		struct scenario s = { .type = types[i], .blocks = 65536 };
+		struct scenario s = {.type = types[i], .blocks = 65536};
 		struct block_node *node = fault_new(block_mem_new(0, NULL, 0));
 		struct disc *d;
 		char *before;
@@ -28,7 +29,7 @@ static co_fn void full_host_disk(void *arg)
 		set_mode(d, types[i][0] == 'c' ? 1 : 0, 0);
 		before = g_strdup(dump(d));
 		fault_add(node, &full);
-		assert_int_equal(put(d, 0, 16, 1), DISC_IO_WRITE);	/* the very first */
+		assert_int_equal(put(d, 0, 16, 1), DISC_IO_WRITE); /* the very first */
 		assert_int_equal(disc_last_error(d)->errnum, ENOSPC);
 		assert_disc(d, before);
 		fault_clear(node);
@@ -39,7 +40,7 @@ static co_fn void full_host_disk(void *arg)
 		assert_int_equal(put(d, 16, 16, 2), DISC_IO_WRITE);
 		assert_disc(d, before);
 		assert_pattern(d, 0, 16, 1);
-		assert_int_equal(disc_flush(d), DISC_OK);	/* needs no room */
+		assert_int_equal(disc_flush(d), DISC_OK); /* needs no room */
 		g_free(before);
 		before = g_strdup(dump(d));
 		disc_close(d, false);
@@ -57,9 +58,10 @@ static co_fn void full_host_disk(void *arg)
 
 static co_fn void unreadable(void *arg)
 {
-	struct scenario s = { .type = "dvd+r", .blocks = 4096 };
+	struct scenario s = {.type = "dvd+r", .blocks = 4096};
 	struct block_node *node = fault_new(block_mem_new(0, NULL, 0));
-	const struct fault_rule bad = { .op = FAULT_READ, .from = 20 * BLOCK, .to = 21 * BLOCK, .errnum = EIO };
+	const struct fault_rule bad = {
+		.op = FAULT_READ, .from = 20 * BLOCK, .to = 21 * BLOCK, .errnum = EIO};
 	struct disc *d;
 
 	(void)arg;
@@ -70,23 +72,25 @@ static co_fn void unreadable(void *arg)
 	assert_int_equal(try_read(d, 16, 8), DISC_IO_READ);
 	assert_int_equal(disc_last_error(d)->errnum, EIO);
 	assert_int_equal(try_read(d, 24, 8), DISC_OK);
-	assert_int_equal(put_again(d, 16, 16, 1), DISC_IO_WRITE);	/* cannot be compared */
+	assert_int_equal(put_again(d, 16, 16, 1), DISC_IO_WRITE); /* cannot be compared */
 	disc_close(d, false);
 	block_unref(node);
 }
 
 /* What a step that failed left: nothing; a disc at once may have got as far as being begun. */
-static void check_unchanged(struct disc *d, const struct scenario *s, const struct step *step, const char *before)
+static void check_unchanged(struct disc *d, const struct scenario *s, const struct step *step,
+			    const char *before)
 {
 	if (step->op != DO_PUT && strcmp(before, dump(d)) != 0)
 		fail_msg("%s: failing step %d left\n%snot\n%s", s->name, step->op, dump(d), before);
 }
 
-/* Does the scenario with operation number nth of a kind failing once; false when there was none to fail. */
+/* Does the scenario with operation number nth of a kind failing once; false when there was none to
+ * fail. */
 static co_fn bool run_with_fault(const struct scenario *s, enum fault_op op, unsigned nth)
 {
 	struct block_node *mem = block_mem_new(0, NULL, 0), *node;
-	const struct fault_rule rule = { .op = op, .nth = nth, .times = 1, .errnum = EIO };
+	const struct fault_rule rule = {.op = op, .nth = nth, .times = 1, .errnum = EIO};
 	bool failed = false;
 	struct disc *d;
 
@@ -104,7 +108,8 @@ static co_fn bool run_with_fault(const struct scenario *s, enum fault_op op, uns
 			check_unchanged(d, s, step, before);
 			g_free(before);
 			if (op == FAULT_FLUSH)
-				break;	/* what a failed flush lost is gone: the node stays failed until it is reopened */
+				break; /* what a failed flush lost is gone: the node stays failed
+					  until it is reopened */
 			before = NULL;
 			status = do_step(d, step);
 			if (step->op == DO_PUT && status == DISC_NOT_NWA)
@@ -135,7 +140,7 @@ static void discard(enum log_level level, const char *area, const char *text, vo
 
 static co_fn void fault_everywhere(void *arg)
 {
-	static const enum fault_op ops[] = { FAULT_WRITE, FAULT_FLUSH, FAULT_ZERO };
+	static const enum fault_op ops[] = {FAULT_WRITE, FAULT_FLUSH, FAULT_ZERO};
 
 	(void)arg;
 	log_set_sink(discard, NULL);
@@ -157,7 +162,8 @@ IN_LOOP(fault_everywhere)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_full_host_disk), cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_full_host_disk),
+		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_fault_everywhere),
 	};
 

@@ -1,4 +1,5 @@
-/* What may be opened and created, and images as read-only discs (reference/formats.md 3.1, mmc.md 5.4). */
+/* What may be opened and created, and images as read-only discs (reference/formats.md 3.1,
+ * mmc.md 5.4). */
 #include "disc_fixture.h"
 
 #include "base/bytes.h"
@@ -60,7 +61,7 @@ static co_fn void iso_as_rom(void *arg)
 	assert_int_equal(disc_close_track(d, 1), DISC_ROM);
 	assert_int_equal(disc_finalise(d), DISC_ROM);
 	assert_int_equal(disc_blank(d, 0), DISC_INCOMPATIBLE);
-	assert_int_equal(disc_format(d, &(struct disc_format){ 0 }), DISC_INCOMPATIBLE);
+	assert_int_equal(disc_format(d, &(struct disc_format){0}), DISC_INCOMPATIBLE);
 	assert_int_equal(disc_send_cue_sheet(d, (const uint8_t *)"", 0), DISC_ROM);
 	assert_int_equal(disc_sync(d), DISC_OK);
 	assert_int_equal(disc_flush(d), DISC_OK);
@@ -69,7 +70,7 @@ static co_fn void iso_as_rom(void *arg)
 	assert_int_equal(list[0].blocks, 21);
 	disc_close(d, false);
 	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(st.st_size, 20 * BLOCK + 100);	/* never padded itself */
+	assert_int_equal(st.st_size, 20 * BLOCK + 100); /* never padded itself */
 	remove_image(path);
 }
 
@@ -78,7 +79,7 @@ static co_fn void rom_padding(void *arg)
 {
 	char *path = write_image("a.iso", 20 * BLOCK + 100);
 	struct disc *d = disc_open(path, 0, PROFILE_DVD_ROM, NULL);
-	uint8_t block[BLOCK], want[BLOCK] = { 0 };
+	uint8_t block[BLOCK], want[BLOCK] = {0};
 	uint8_t *pattern = g_malloc(21 * BLOCK);
 	struct iovec v;
 	struct iovs iov = iovs_one(&v, block, BLOCK);
@@ -103,10 +104,12 @@ static co_fn void rom_padding(void *arg)
 
 static co_fn void rom_by_size(void *arg)
 {
+	/* clang-format off */
 	static const struct { uint64_t blocks; uint16_t profile; } sizes[] = {
 		{ 1, PROFILE_CD_ROM },        { 404849, PROFILE_CD_ROM },   { 404850, PROFILE_DVD_ROM },
 		{ 4173824, PROFILE_DVD_ROM }, { 4173825, PROFILE_BD_ROM },  { 62500864, PROFILE_BD_ROM },
 	};
+	/* clang-format on */
 
 	(void)arg;
 	for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
@@ -279,11 +282,11 @@ IN_LOOP(file_is_an_image)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_iso_as_rom),       cmocka_unit_test(test_rom_padding),
-		cmocka_unit_test(test_rom_by_size),      cmocka_unit_test(test_refused_files),
-		cmocka_unit_test(test_truncated_disc),   cmocka_unit_test(test_refused_creation),
-		cmocka_unit_test(test_existing_file),    cmocka_unit_test(test_sharing),
-		cmocka_unit_test(test_finalised_file),   cmocka_unit_test(test_file_is_an_image),
+		cmocka_unit_test(test_iso_as_rom),     cmocka_unit_test(test_rom_padding),
+		cmocka_unit_test(test_rom_by_size),    cmocka_unit_test(test_refused_files),
+		cmocka_unit_test(test_truncated_disc), cmocka_unit_test(test_refused_creation),
+		cmocka_unit_test(test_existing_file),  cmocka_unit_test(test_sharing),
+		cmocka_unit_test(test_finalised_file), cmocka_unit_test(test_file_is_an_image),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, fixture_end);

@@ -99,7 +99,7 @@ static co_fn void reserved_fragments(void *arg)
 	(void)arg;
 	assert_int_equal(disc_reserve_track(d, 0), DISC_BAD_PARAMETER);
 	assert_int_equal(disc_reserve_track(d, 65537), DISC_RANGE);
-	assert_int_equal(disc_reserve_track(d, 100), DISC_OK);	/* 112 */
+	assert_int_equal(disc_reserve_track(d, 100), DISC_OK); /* 112 */
 	assert_int_equal(disc_reserve_track(d, 64), DISC_OK);
 	assert_disc(d, "1b appendable incomplete, sessions 1, tracks 1-3, end 0\n"
 		       "session 1 incomplete start 0 out 0 next 0\n"
@@ -107,14 +107,15 @@ static co_fn void reserved_fragments(void *arg)
 		       "track 2/1 mode 71 RB-- start 112 nwa 112 free 64 size 64\n"
 		       "track 3/1 mode 71 -B-- start 176 nwa 176 free 65360 size 65360\n");
 	assert_int_equal(disc_close_session(d), DISC_RESERVED_EMPTY);
-	assert_int_equal(disc_close_track(d, 1), DISC_OK);	/* blank: nothing */
+	assert_int_equal(disc_close_track(d, 1), DISC_OK); /* blank: nothing */
 	assert_int_equal(put(d, 112, 65, 2), DISC_END_OF_TRACK);
 	assert_int_equal(put(d, 112, 32, 2), DISC_OK);
 	assert_int_equal(put(d, 120, 32, 2), DISC_NOT_NWA);
 	assert_int_equal(disc_last_error(d)->lba, 144);
 	assert_int_equal(put(d, 0, 20, 1), DISC_OK);
 	assert_int_equal(put(d, 176, 16, 3), DISC_OK);
-	assert_int_equal(disc_reserve_track(d, 16), DISC_SEQUENCE);	/* an incomplete track before it */
+	assert_int_equal(disc_reserve_track(d, 16),
+			 DISC_SEQUENCE); /* an incomplete track before it */
 	d = reopen(d, true);
 	assert_disc(d, "1b appendable incomplete, sessions 1, tracks 1-3, end 0\n"
 		       "session 1 incomplete start 0 out 0 next 0\n"
@@ -123,10 +124,10 @@ static co_fn void reserved_fragments(void *arg)
 		       "track 3/1 mode 71 ---- start 176 nwa 192 free 65344 size 65360 last 191\n");
 	assert_int_equal(try_read(d, 20, 1), DISC_UNRECORDED);
 	assert_int_equal(disc_close_session(d), DISC_RESERVED_EMPTY);
-	assert_int_equal(disc_close_track(d, 1), DISC_OK);	/* padded to its end */
+	assert_int_equal(disc_close_track(d, 1), DISC_OK); /* padded to its end */
 	assert_int_equal(put(d, 144, 15, 4), DISC_OK);
 	assert_int_equal(disc_close_session(d), DISC_RESERVED_EMPTY);
-	assert_int_equal(put(d, 159, 5, 5), DISC_OK);		/* within an ECC block of its end: full */
+	assert_int_equal(put(d, 159, 5, 5), DISC_OK); /* within an ECC block of its end: full */
 	assert_int_equal(disc_close_session(d), DISC_OK);
 	assert_disc(d, "1b appendable empty, sessions 2, tracks 4-4, end 191\n"
 		       "session 1 complete start 0 out 192 next 1216\n"
@@ -169,7 +170,7 @@ static co_fn void many_fragments(void *arg)
 	assert_int_equal(disc_last_track(d), 16);
 	assert_int_equal(put(d, 15 * 16, 16, 1), DISC_OK);
 	assert_int_equal(disc_close_track(d, 16), DISC_OK);
-	assert_int_equal(disc_last_track(d), 16);	/* the session's table is full */
+	assert_int_equal(disc_last_track(d), 16); /* the session's table is full */
 	assert_int_equal(put(d, 16 * 16, 16, 1), DISC_NOT_NWA);
 	end_disc(d);
 }
@@ -201,9 +202,12 @@ IN_LOOP(full_disc)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_blank_disc),         cmocka_unit_test(test_sessions),
-		cmocka_unit_test(test_finalise_at_once),   cmocka_unit_test(test_reserved_fragments),
-		cmocka_unit_test(test_reserved_and_filled), cmocka_unit_test(test_many_fragments),
+		cmocka_unit_test(test_blank_disc),
+		cmocka_unit_test(test_sessions),
+		cmocka_unit_test(test_finalise_at_once),
+		cmocka_unit_test(test_reserved_fragments),
+		cmocka_unit_test(test_reserved_and_filled),
+		cmocka_unit_test(test_many_fragments),
 		cmocka_unit_test(test_full_disc),
 	};
 

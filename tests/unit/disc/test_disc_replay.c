@@ -1,16 +1,19 @@
-/* The daemon was killed in the middle of a burn: what is on the disc, and what a repeated command does to it. */
+/* The daemon was killed in the middle of a burn: what is on the disc, and what a repeated command
+ * does to it. */
 #include "disc_fixture.h"
 
 #include "base/bytes.h"
 
 enum { TAO = 1, SAO = 2 };
 
+/* clang-format off */
 static const uint8_t cue[] = {
 	0x41, 0x00, 0x00, 0x14, 0x00, 0, 0, 0,
 	0x41, 0x01, 0x00, 0x10, 0x00, 0, 0, 0,
 	0x41, 0x01, 0x01, 0x10, 0x00, 0, 2, 0,
 	0x41, 0xaa, 0x01, 0x14, 0x00, 0, 9, 0,	/* 525 */
 };
+/* clang-format on */
 
 static int32_t nwa_of(struct disc *d)
 {
@@ -23,7 +26,7 @@ static int32_t nwa_of(struct disc *d)
 
 static co_fn void kill_and_go_on(void *arg)
 {
-	static const char *const types[] = { "dvd+r", "dvd-r", "dvd-rw", "bd-r", "cd-r" };
+	static const char *const types[] = {"dvd+r", "dvd-r", "dvd-rw", "bd-r", "cd-r"};
 
 	(void)arg;
 	for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
@@ -35,7 +38,7 @@ static co_fn void kill_and_go_on(void *arg)
 			assert_int_equal(put(d, n * 33, 33, (uint32_t)n), DISC_OK);
 			d = reopen(d, true);
 			set_mode(d, type, 0);
-			assert_int_equal(nwa_of(d), (n + 1) * 33);	/* just what the host was told */
+			assert_int_equal(nwa_of(d), (n + 1) * 33); /* just what the host was told */
 		}
 		for (int n = 0; n < 10; n++)
 			assert_pattern(d, n * 33, 33, (uint32_t)n);
@@ -50,16 +53,17 @@ static co_fn void repeated_writes(void *arg)
 	struct disc *d = new_disc("dvd+r", 65536);
 
 	(void)arg;
-	assert_int_equal(put_again(d, 0, 32, 1), DISC_OK);	/* was not executed before */
-	assert_int_equal(put_again(d, 0, 32, 1), DISC_OK);	/* was */
+	assert_int_equal(put_again(d, 0, 32, 1), DISC_OK); /* was not executed before */
+	assert_int_equal(put_again(d, 0, 32, 1), DISC_OK); /* was */
 	assert_int_equal(nwa_of(d), 32);
-	assert_int_equal(put(d, 0, 32, 1), DISC_NOT_NWA);	/* only a repeated command may */
-	assert_int_equal(put_again(d, 0, 32, 2), DISC_NOT_NWA);	/* other data */
+	assert_int_equal(put(d, 0, 32, 1), DISC_NOT_NWA);       /* only a repeated command may */
+	assert_int_equal(put_again(d, 0, 32, 2), DISC_NOT_NWA); /* other data */
 	assert_int_equal(disc_last_error(d)->lba, 32);
 	assert_int_equal(put_again(d, 33, 32, 2), DISC_NOT_NWA);
 	assert_int_equal(put(d, 32, 10, 3), DISC_OK);
 	d = reopen(d, true);
-	assert_int_equal(put_again(d, 32, 40, 3), DISC_OK);	/* executed in part: the rest is written */
+	assert_int_equal(put_again(d, 32, 40, 3),
+			 DISC_OK); /* executed in part: the rest is written */
 	assert_int_equal(nwa_of(d), 72);
 	assert_pattern(d, 32, 40, 3);
 	assert_int_equal(put_again(d, 32, 100, 3), DISC_OK);
@@ -69,7 +73,8 @@ static co_fn void repeated_writes(void *arg)
 	end_disc(d);
 }
 
-/* Data of the write that was under way lies behind the next writable address; it is not seen, and written again. */
+/* Data of the write that was under way lies behind the next writable address; it is not seen, and
+ * written again. */
 static co_fn void half_a_write(void *arg)
 {
 	struct disc *d = new_disc("dvd-r", 65536);
@@ -114,7 +119,7 @@ static co_fn void session_at_once(void *arg)
 	d = reopen(d, true);
 	set_mode(d, SAO, 0);
 	assert_int_equal(put_again(d, -150, 75, 1), DISC_OK);
-	assert_int_equal(put(d, -75, 100, 2), DISC_OK);	/* over LBA 0 */
+	assert_int_equal(put(d, -75, 100, 2), DISC_OK); /* over LBA 0 */
 	d = reopen(d, true);
 	set_mode(d, SAO, 0);
 	assert_int_equal(put_again(d, -75, 100, 2), DISC_OK);
@@ -131,7 +136,7 @@ static co_fn void session_at_once(void *arg)
 
 static co_fn void overwriting(void *arg)
 {
-	const struct disc_format quick = { .type = 0x15 };
+	const struct disc_format quick = {.type = 0x15};
 	struct disc *d = new_disc("dvd-rw", 65536);
 
 	(void)arg;
@@ -145,7 +150,8 @@ static co_fn void overwriting(void *arg)
 	end_disc(d);
 }
 
-/* Writing commits by itself after so many bytes, and is not held up by that: then a power cut loses little. */
+/* Writing commits by itself after so many bytes, and is not held up by that: then a power cut loses
+ * little. */
 static co_fn void background_commit(void *arg)
 {
 	struct disc *d = new_disc("dvd+r", 0);
@@ -156,7 +162,7 @@ static co_fn void background_commit(void *arg)
 	disc_store_get_info(disc_get_store(d), &before);
 	for (int n = 1; n <= 34; n++)
 		assert_int_equal(put(d, n * 1024, 1024, (uint32_t)n), DISC_OK);
-	assert_int_equal(disc_flush(d), DISC_OK);	/* waits for it, then commits the rest */
+	assert_int_equal(disc_flush(d), DISC_OK); /* waits for it, then commits the rest */
 	assert_int_equal(disc_flush(d), DISC_OK);
 	disc_store_get_info(disc_get_store(d), &after);
 	assert_int_equal(after.journal_used, before.journal_used + 2);
@@ -164,7 +170,7 @@ static co_fn void background_commit(void *arg)
 	assert_int_equal(nwa_of(d), 35 * 1024);
 	for (int n = 35; n < 70; n++)
 		assert_int_equal(put(d, n * 1024, 1024, (uint32_t)n), DISC_OK);
-	d = reopen(d, true);	/* with one under way, perhaps */
+	d = reopen(d, true); /* with one under way, perhaps */
 	assert_int_equal(nwa_of(d), 70 * 1024);
 	for (int n = 0; n < 70; n++)
 		assert_pattern(d, n * 1024, 1024, (uint32_t)n);
@@ -181,9 +187,9 @@ IN_LOOP(background_commit)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kill_and_go_on),   cmocka_unit_test(test_repeated_writes),
-		cmocka_unit_test(test_half_a_write),     cmocka_unit_test(test_session_at_once),
-		cmocka_unit_test(test_overwriting),      cmocka_unit_test(test_background_commit),
+		cmocka_unit_test(test_kill_and_go_on), cmocka_unit_test(test_repeated_writes),
+		cmocka_unit_test(test_half_a_write),   cmocka_unit_test(test_session_at_once),
+		cmocka_unit_test(test_overwriting),    cmocka_unit_test(test_background_commit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, fixture_end);

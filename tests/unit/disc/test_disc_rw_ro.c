@@ -5,7 +5,7 @@ enum { FULL = 65536 - 608 };
 
 static struct disc_format format_of(uint8_t type, uint32_t blocks)
 {
-	return (struct disc_format){ .type = type, .blocks = blocks, .parameter = 0x10 };
+	return (struct disc_format){.type = type, .blocks = blocks, .parameter = 0x10};
 }
 
 static co_fn enum disc_status format(struct disc *d, uint8_t type, uint32_t blocks)
@@ -15,7 +15,8 @@ static co_fn enum disc_status format(struct disc *d, uint8_t type, uint32_t bloc
 	return disc_format(d, &f);
 }
 
-static void assert_current(struct disc *d, unsigned n, uint8_t type, uint32_t blocks, uint32_t can_grow)
+static void assert_current(struct disc *d, unsigned n, uint8_t type, uint32_t blocks,
+			   uint32_t can_grow)
 {
 	struct disc_capacity list[8];
 
@@ -35,20 +36,20 @@ static co_fn void quick(void *arg)
 	struct disc *d = new_disc("dvd-rw", 65536);
 
 	(void)arg;
-	assert_int_equal(put(d, 0, 160, 9), DISC_OK);	/* any state may be formatted */
+	assert_int_equal(put(d, 0, 160, 9), DISC_OK); /* any state may be formatted */
 	assert_int_equal(format(d, 0x15, 0), DISC_OK);
 	assert_disc(d, "13 appendable incomplete, sessions 1, tracks 1-1, end 0\n"
 		       "session 1 incomplete start 0 out 0 next 0\n"
 		       "track 1/1 mode 41 --PF start 0 nwa 0 free 0 size 0\n");
 	assert_current(d, 4, 3, 0, 0);
 	assert_int_equal(try_read(d, 0, 1), DISC_RANGE);
-	assert_int_equal(disc_close_session(d), DISC_OK);	/* nothing in it yet */
+	assert_int_equal(disc_close_session(d), DISC_OK); /* nothing in it yet */
 	assert_int_equal(disc_get_state(d)->intermediate, 1);
 	assert_int_equal(put(d, 0, 40, 1), DISC_OK);
 	assert_int_equal(put(d, 48, 16, 1), DISC_NOT_NWA);
 	assert_int_equal(disc_last_error(d)->lba, 40);
-	assert_int_equal(put(d, 32, 16, 2), DISC_OK);	/* over the end */
-	assert_int_equal(put(d, 0, 16, 3), DISC_OK);	/* over what is there */
+	assert_int_equal(put(d, 32, 16, 2), DISC_OK); /* over the end */
+	assert_int_equal(put(d, 0, 16, 3), DISC_OK);  /* over what is there */
 	assert_disc(d, "13 appendable incomplete, sessions 1, tracks 1-1, end 47\n"
 		       "session 1 incomplete start 0 out 0 next 0\n"
 		       "track 1/1 mode 41 --PF start 0 nwa 48 free 0 size 48 last 47\n");
@@ -78,7 +79,7 @@ static co_fn void grow(void *arg)
 	struct disc *d = new_disc("dvd-rw", 65536);
 
 	(void)arg;
-	assert_int_equal(format(d, 0x13, 0), DISC_BAD_PARAMETER);	/* not formatted */
+	assert_int_equal(format(d, 0x13, 0), DISC_BAD_PARAMETER); /* not formatted */
 	assert_int_equal(format(d, 0x15, 0), DISC_OK);
 	assert_int_equal(put(d, 0, 64, 1), DISC_OK);
 	assert_int_equal(disc_close_session(d), DISC_OK);
@@ -90,10 +91,10 @@ static co_fn void grow(void *arg)
 	assert_int_equal(put(d, 64, 16, 2), DISC_OK);
 	assert_int_equal(disc_close_session(d), DISC_OK);
 	assert_current(d, 5, 2, 80, FULL - 80);
-	assert_int_equal(format(d, 0x13, 0), DISC_OK);	/* all there is */
+	assert_int_equal(format(d, 0x13, 0), DISC_OK); /* all there is */
 	assert_int_equal(disc_get_state(d)->grow_limit, FULL);
 	d = reopen(d, false);
-	assert_int_equal(disc_close_session(d), DISC_OK);	/* nothing added */
+	assert_int_equal(disc_close_session(d), DISC_OK); /* nothing added */
 	assert_current(d, 5, 2, 80, FULL - 80);
 	assert_pattern(d, 0, 64, 1);
 	assert_pattern(d, 64, 16, 2);
@@ -113,14 +114,14 @@ static co_fn void full(void *arg)
 	assert_disc(d, "13 complete complete, sessions 1, tracks 1-1, end 64927\n"
 		       "session 1 complete start 0 out 64928 next 0\n"
 		       "track 1/1 mode 41 --PF start 0 free 0 size 64928 last 64927\n");
-	assert_zeros(d, 0, 160);	/* also what was there before */
+	assert_zeros(d, 0, 160); /* also what was there before */
 	assert_zeros(d, FULL - 32, 32);
 	assert_int_equal(try_read(d, FULL, 1), DISC_RANGE);
 	assert_int_equal(put(d, FULL - 16, 16, 1), DISC_OK);
 	assert_int_equal(put(d, 1000, 16, 2), DISC_OK);
 	assert_int_equal(put(d, FULL - 15, 16, 1), DISC_RANGE);
 	assert_int_equal(disc_sync(d), DISC_OK);
-	assert_int_equal(disc_reserve_track(d, 100), DISC_OK);	/* accepted, without effect */
+	assert_int_equal(disc_reserve_track(d, 100), DISC_OK); /* accepted, without effect */
 	d = reopen(d, true);
 	assert_pattern(d, FULL - 16, 16, 1);
 	assert_pattern(d, 1000, 16, 2);
@@ -140,7 +141,9 @@ IN_LOOP(full)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_quick), cmocka_unit_test(test_grow), cmocka_unit_test(test_full),
+		cmocka_unit_test(test_quick),
+		cmocka_unit_test(test_grow),
+		cmocka_unit_test(test_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, fixture_end);

@@ -14,8 +14,8 @@ static char *map_text(const struct disc *d)
 	unsigned n = disc_regions(d, &r);
 
 	for (unsigned i = 0; i < n; i++)
-		g_string_append_printf(s, "%s %u/%u %d+%u\n", disc_region_name(r[i].kind), r[i].session, r[i].track,
-				       r[i].lba, r[i].blocks);
+		g_string_append_printf(s, "%s %u/%u %d+%u\n", disc_region_name(r[i].kind),
+				       r[i].session, r[i].track, r[i].lba, r[i].blocks);
 	g_free(r);
 	return g_string_free(s, FALSE);
 }
@@ -37,21 +37,25 @@ static co_fn void maps(void *arg)
 	assert_int_equal(put(d, 0, 20, 1), DISC_OK);
 	assert_map(d, "recorded 1/1 0+20\nfree 1/1 20+65516\n");
 	assert_int_equal(disc_close_session(d), DISC_OK);
-	assert_map(d, "recorded 1/1 0+20\npadding 1/1 20+12\ngap 2/0 32+1024\nfree 2/0 1056+64480\n");
+	assert_map(d,
+		   "recorded 1/1 0+20\npadding 1/1 20+12\ngap 2/0 32+1024\nfree 2/0 1056+64480\n");
 	assert_int_equal(disc_reserve_track(d, 64), DISC_OK);
 	assert_int_equal(put(d, 1056, 16, 2), DISC_OK);
-	assert_map(d, "recorded 1/1 0+20\npadding 1/1 20+12\ngap 2/0 32+1024\nrecorded 2/2 1056+16\n"
-		      "reserved 2/2 1072+48\nfree 2/0 1120+64416\n");
+	assert_map(d,
+		   "recorded 1/1 0+20\npadding 1/1 20+12\ngap 2/0 32+1024\nrecorded 2/2 1056+16\n"
+		   "reserved 2/2 1072+48\nfree 2/0 1120+64416\n");
 	assert_int_equal(put(d, 1072, 48, 2), DISC_OK);
 	assert_int_equal(disc_finalise(d), DISC_OK);
-	assert_map(d, "recorded 1/1 0+20\npadding 1/1 20+12\ngap 2/0 32+1024\nrecorded 2/2 1056+64\n"
-		      "unused 0/0 1120+64416\n");
+	assert_map(d,
+		   "recorded 1/1 0+20\npadding 1/1 20+12\ngap 2/0 32+1024\nrecorded 2/2 1056+64\n"
+		   "unused 0/0 1120+64416\n");
 	end_disc(d);
 	d = new_disc("cd-r", 60000);
 	set_mode(d, 1, 3);
 	assert_int_equal(put(d, 0, 300, 1), DISC_OK);
 	assert_int_equal(disc_sync(d), DISC_OK);
-	assert_map(d, "recorded 1/1 0+300\npadding 1/1 300+2\ngap 1/0 302+150\nfree 1/0 452+59548\n");
+	assert_map(d,
+		   "recorded 1/1 0+300\npadding 1/1 300+2\ngap 1/0 302+150\nfree 1/0 452+59548\n");
 	end_disc(d);
 }
 
@@ -61,7 +65,8 @@ static char *make_image(uint32_t blocks, uint32_t seed, size_t extra)
 	uint8_t *data = g_malloc((size_t)(blocks + 1) * BLOCK);
 
 	fill(data, blocks + 1, seed);
-	assert_true(g_file_set_contents(path, (char *)data, (gssize)((size_t)blocks * BLOCK + extra), NULL));
+	assert_true(g_file_set_contents(path, (char *)data,
+					(gssize)((size_t)blocks * BLOCK + extra), NULL));
 	g_free(data);
 	return path;
 }
@@ -107,12 +112,12 @@ static co_fn void comparisons(void *arg)
 	assert_int_equal(result.lba, 1500);
 	assert_int_equal(result.blocks, 1500);
 	assert_int_equal(disc_close_track(d, 1), DISC_OK);
-	result = compare_with(d, 0, path);	/* the last block is padding now: zeros */
+	result = compare_with(d, 0, path); /* the last block is padding now: zeros */
 	assert_int_equal(result.result, COMPARE_DIFFERS);
 	assert_int_equal(result.lba, 1500);
-	assert_int_equal(result.byte, 3);	/* the seed's lowest byte */
+	assert_int_equal(result.byte, 3); /* the seed's lowest byte */
 	g_free(path);
-	path = make_image(1499, 7, 3);		/* an odd end: zeros up to the block, unlike the pattern */
+	path = make_image(1499, 7, 3); /* an odd end: zeros up to the block, unlike the pattern */
 	result = compare_with(d, 0, path);
 	assert_int_equal(result.lba, 1499);
 	assert_int_equal(result.byte, 3);
@@ -143,7 +148,7 @@ static co_fn void hashes(void *arg)
 	g_free(want);
 	memset(data + 1500 * BLOCK, 0, 4 * BLOCK);
 	want = g_compute_checksum_for_data(G_CHECKSUM_SHA256, data, 1504 * BLOCK);
-	assert_true(disc_hash(d, 0, 1504, NULL, NULL, disc, NULL));	/* unrecorded: zeros */
+	assert_true(disc_hash(d, 0, 1504, NULL, NULL, disc, NULL)); /* unrecorded: zeros */
 	assert_string_equal(disc, want);
 	g_free(want);
 	g_free(data);
@@ -175,7 +180,7 @@ static co_fn void exports(void *arg)
 	fill(want, 100, 2);
 	assert_memory_equal(data, want, len);
 	g_free(data);
-	assert_false(disc_export(d, 1, path, NULL, NULL, &error));	/* never over a file */
+	assert_false(disc_export(d, 1, path, NULL, NULL, &error)); /* never over a file */
 	g_clear_error(&error);
 	g_unlink(path);
 	assert_true(disc_export(d, 0, path, NULL, NULL, &error));
@@ -205,7 +210,9 @@ IN_LOOP(exports)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_maps), cmocka_unit_test(test_comparisons), cmocka_unit_test(test_hashes),
+		cmocka_unit_test(test_maps),
+		cmocka_unit_test(test_comparisons),
+		cmocka_unit_test(test_hashes),
 		cmocka_unit_test(test_exports),
 	};
 

@@ -37,11 +37,14 @@ static void test_types(void **state)
 
 static void test_names(void **state)
 {
+	/* clang-format off */
 	static const char *const names[] = {
 		"cd-r",   "cd-rw",     "dvd-r", "dvd-r-dl", "dvd-rw",  "dvd-ram", "dvd+r", "dvd+r-dl", "dvd+rw",
 		"dvd+rw-dl", "bd-r",   "bd-r-dl", "bd-r-tl", "bd-r-ql", "bd-re",   "bd-re-dl", "bd-re-tl",
 	};
-	static const char *const working[] = { "cd-r", "dvd-r", "dvd-rw", "dvd+r", "bd-r", "bd-r-dl", "bd-r-tl", "bd-r-ql" };
+	/* clang-format on */
+	static const char *const working[] = {"cd-r", "dvd-r",   "dvd-rw",  "dvd+r",
+					      "bd-r", "bd-r-dl", "bd-r-tl", "bd-r-ql"};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -69,7 +72,9 @@ static void test_profiles(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_types), cmocka_unit_test(test_names), cmocka_unit_test(test_profiles),
+		cmocka_unit_test(test_types),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_profiles),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,8 +32,8 @@ static void count_up(uint8_t *p, unsigned len)
 
 static void test_mode1_zeros(void **state)
 {
-	static const uint8_t p[8] = { 0x00, 0xf7, 0x00, 0xf5 }, q[8] = { 0x00, 0x41 };
-	uint8_t s[SECTOR_RAW] = { 0 };
+	static const uint8_t p[8] = {0x00, 0xf7, 0x00, 0xf5}, q[8] = {0x00, 0x41};
+	uint8_t s[SECTOR_RAW] = {0};
 
 	(void)state;
 	sector_make_mode1(s, 0);
@@ -57,13 +57,14 @@ static void test_mode1_pattern(void **state)
 	count_up(s + 16, 2048);
 	sector_make_mode1(s, 0);
 	assert_int_equal(crc32_of(s, sizeof(s)), 0x8c41a08f);
-	sector_make_mode1(s, msf_to_lba((struct msf){ 12, 34, 56 }));
+	sector_make_mode1(s, msf_to_lba((struct msf){12, 34, 56}));
 	assert_int_equal(crc32_of(s, sizeof(s)), 0xfed7cdca);
 }
 
 static void test_forms(void **state)
 {
-	static const uint8_t form1[8] = { 0, 0, 8, 0, 0, 0, 8, 0 }, form2[8] = { 0, 0, 0x20, 0, 0, 0, 0x20, 0 };
+	static const uint8_t form1[8] = {0, 0, 8, 0, 0, 0, 8, 0},
+			     form2[8] = {0, 0, 0x20, 0, 0, 0, 0x20, 0};
 	uint8_t s[SECTOR_RAW];
 
 	(void)state;
@@ -84,11 +85,13 @@ static void test_forms(void **state)
 
 static void test_addresses(void **state)
 {
+	/* clang-format off */
 	static const struct { struct msf msf; int32_t lba; } vectors[] = {
 		{ { 0, 0, 0 }, -150 },    { { 0, 2, 0 }, 0 },         { { 99, 59, 74 }, -151 },
 		{ { 97, 26, 66 }, -11634 }, { { 90, 0, 0 }, -45150 }, { { 79, 59, 74 }, 359849 },
 		{ { 89, 59, 74 }, 404849 },
 	};
+	/* clang-format on */
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
@@ -105,12 +108,14 @@ static void test_addresses(void **state)
 
 static void test_subq(void **state)
 {
+	/* clang-format off */
 	static const struct { const char *q; uint16_t crc; } vectors[] = {
 		{ "\x41\x01\x01\x00\x00\x00\x00\x00\x02\x00", 0x2832 },
 		{ "\x01\x02\x01\x03\x15\x20\x00\x45\x12\x37", 0x4d45 },
 		{ "\x02\x01\x23\x45\x67\x89\x01\x20\x00\x10", 0x22b6 },
 		{ "\x03\x96\x38\x93\x04\x76\x07\x83\x90\x10", 0x0bad },
 	};
+	/* clang-format on */
 
 	(void)state;
 	assert_int_equal(subq_crc((const uint8_t *)"123456789", 9), 0xce3c);
@@ -121,8 +126,9 @@ static void test_subq(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_mode1_zeros), cmocka_unit_test(test_mode1_pattern), cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_addresses),   cmocka_unit_test(test_subq),
+		cmocka_unit_test(test_mode1_zeros), cmocka_unit_test(test_mode1_pattern),
+		cmocka_unit_test(test_forms),       cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_subq),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
