@@ -1,7 +1,6 @@
 /* Unix stream sockets with descriptors passed along (SCM_RIGHTS). */
 #include "base/sock.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -227,7 +226,8 @@ co_fn int sock_recv_all(int fd, void *buf, size_t len, int *fds, unsigned max_fd
 	struct fd_list l = { .fds = fds, .max = fds ? max_fds : 0 };
 	size_t done = 0;
 
-	assert(len > 0 && len <= INT_MAX);
+	if (len > INT_MAX)
+		return -EMSGSIZE;
 	while (done < len) {
 		int n = recv_some(fd, (char *)buf + done, len - done, &l);
 

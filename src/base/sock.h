@@ -14,6 +14,7 @@
  */
 int sock_listen_unix(const char *path, GError **error);
 int sock_connect_unix(const char *path, GError **error);
+/* The new descriptor, or -errno; -ESHUTDOWN once somebody called shutdown(fd): how to end a coroutine that accepts. */
 co_fn int sock_accept(int fd);
 
 /*

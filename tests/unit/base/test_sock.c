@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/sock.h"
@@ -296,6 +297,62 @@ static void test_message_byte_by_byte(void **state)
 	run_in_loop(slow_play, NULL);
 }
 
+static co_fn void accepting(void *arg)
+{
+	int *fd = arg;
+
+	*fd = sock_accept(*fd);
+}
+
+static co_fn void shutdown_play(void *arg)
+{
+	struct place p = place_new();
+	int listener = sock_listen_unix(p.path, NULL), result = listener;
+
+	(void)arg;
+	co_start(co_loop(), accepting, &result);
+	assert_int_equal(result, listener);	/* it sleeps */
+	shutdown(listener, SHUT_RDWR);
+	while (result == listener)
+		co_reschedule();
+	assert_int_equal(result, -ESHUTDOWN);
+	close(listener);
+	place_free(&p);
+}
+
+static void test_shutdown_ends_accepting(void **state)
+{
+	(void)state;
+	run_in_loop(shutdown_play, NULL);
+}
+
+/* A process that was killed with its socket open, and whose parent has not yet waited for it. */
+static void test_listener_of_a_dead_process(void **state)
+{
+	struct place p = place_new();
+	GError *error = NULL;
+	siginfo_t info;
+	int fd;
+	pid_t pid;
+
+	(void)state;
+	fd = sock_listen_unix(p.path, NULL);
+	pid = fork();
+	if (pid == 0) {
+		close(fd);
+		unlink(p.path);
+		fd = sock_listen_unix(p.path, NULL);
+		_exit(fd < 0);
+	}
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	close(fd);
+	fd = sock_listen_unix(p.path, &error);
+	assert_null(error);
+	close(fd);
+	waitpid(pid, NULL, 0);
+	place_free(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,6 +364,8 @@ int main(void)
 		cmocka_unit_test(test_too_many_descriptors),
 		cmocka_unit_test(test_descriptors_in_pieces),
 		cmocka_unit_test(test_message_byte_by_byte),
+		cmocka_unit_test(test_shutdown_ends_accepting),
+		cmocka_unit_test(test_listener_of_a_dead_process),
 	};
 
 	return RUN_LOOP_TESTS(tests);
