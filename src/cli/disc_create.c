@@ -12,21 +12,29 @@
 
 enum { BLOCK = 2048 };
 
+/* What is sold blank. */
+static bool is_blank(const struct disc_type *t)
+{
+	return disc_profile_find(t->profile)->method != METHOD_ROM;
+}
+
 const struct disc_type *cli_find_type(const char *name, GError **error)
 {
 	const struct disc_type *type = disc_type_find(name);
 	g_autoptr(GPtrArray) names = g_ptr_array_new();
 	const char *near;
 
-	if (type && type->implemented)
+	if (type && type->implemented && is_blank(type))
 		return type;
-	if (type) {
+	if (type && is_blank(type)) {
 		err_set(error, ENOTSUP, "--type %s: such discs cannot be recorded in this version; '--type help' lists "
 			"those that can", name);
 		return NULL;
 	}
-	for (type = disc_types(); type->name; type++)
-		g_ptr_array_add(names, (char *)type->name);
+	for (type = disc_types(); type->name; type++) {
+		if (is_blank(type))
+			g_ptr_array_add(names, (char *)type->name);
+	}
 	near = suggest_nearest(name, (const char *const *)names->pdata, names->len);
 	err_set(error, EINVAL, "--type %s: there is no such disc%s%s%s; '--type help' lists them", name,
 		near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
@@ -55,11 +63,14 @@ static json_t *types_json(void)
 {
 	json_t *list = json_array();
 
-	for (const struct disc_type *t = disc_types(); t->name; t++)
+	for (const struct disc_type *t = disc_types(); t->name; t++) {
+		if (!is_blank(t))
+			continue;
 		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:i, s:b}", "name", t->name, "profile",
 						      disc_profile_find(t->profile)->name, "blocks",
 						      (json_int_t)t->blocks, "bytes", (json_int_t)t->blocks * BLOCK,
 						      "layers", (int)t->layers, "recordable", t->implemented));
+	}
 	return json_pack("{s:o}", "types", list);
 }
 
@@ -71,6 +82,8 @@ static int list_types(const struct args *a)
 	for (const struct disc_type *t = disc_types(); t->name; t++) {
 		g_autofree char *size = size_text((uint64_t)t->blocks * BLOCK);
 
+		if (!is_blank(t))
+			continue;
 		printf("%-12s %-28s %10u %10s%s\n", t->name, disc_profile_find(t->profile)->name, t->blocks, size,
 		       t->implemented ? "" : "  (not recordable in this version)");
 	}
