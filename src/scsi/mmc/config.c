@@ -302,9 +302,9 @@ static const struct feature features[] = {
 	{ 0x002b, 0, 4,  0, PLUS_R, PLUS_R, .data = { 0x01 } },
 	/* rigid restricted overwrite: intermediate, blank */
 	{ 0x002c, 0, 4,  0, DVD_RO, DVD_RO, .data = { 0x03 } },
-	/* CD track at once: BUF, test write; mode 1 blocks */
+	/* CD track at once: BUF, test write; blocks of mode 1 and of mode 2 form 1 */
 	{ 0x002d, 2, 4, WHILE_WRITABLE, CD_R | CD_RW, CD_R | CD_RW, .fill = fill_cd_write,
-	  .data = { 0x44, 0, 0x01, 0x00 } },
+	  .data = { 0x44, 0, 0x05, 0x00 } },
 	/* CD mastering: BUF, SAO, test write; cue sheets up to 3072 bytes */
 	{ 0x002e, 0, 4, WHILE_WRITABLE, CD_R | CD_RW, CD_R | CD_RW, .fill = fill_cd_write,
 	  .data = { 0x64, 0, 0x0c, 0x00 } },

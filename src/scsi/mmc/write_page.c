@@ -30,7 +30,8 @@ enum { TYPE_INCREMENTAL, TYPE_TAO, TYPE_SAO, TYPE_RAW, TYPE_LAYER_JUMP };
 /* clang-format off */
 enum {
 	BLOCK_TYPES_DEFINED = 0x3f0f,			/* 0-3 and 8-13 */
-	TAO_BLOCK_TYPES = BLOCK_TYPE(8),
+	/* raw is audio: programs try the mode, and a WRITE in it is refused */
+	TAO_BLOCK_TYPES = BLOCK_TYPE(0) | BLOCK_TYPE(8) | BLOCK_TYPE(10),
 	/* the cue sheet says what it really is */
 	SAO_BLOCK_TYPES = BLOCK_TYPE(0) | BLOCK_TYPE(8),
 };

@@ -50,7 +50,7 @@ static co_fn void golden_dvd_plus_r(struct fx *f)
 	FEATURE(f, "00 26", "00 26 00 00");
 	FEATURE(f, "00 2b", "00 2b 01 04 01 00 00 00");
 	FEATURE(f, "00 2c", "00 2c 00 04 03 00 00 00");
-	FEATURE(f, "00 2d", "00 2d 08 04 44 00 01 00");
+	FEATURE(f, "00 2d", "00 2d 08 04 44 00 05 00");
 	FEATURE(f, "00 2e", "00 2e 00 04 64 00 0c 00");
 	FEATURE(f, "00 2f", "00 2f 08 04 46 00 00 00");
 	FEATURE(f, "00 38", "00 38 00 04 00 00 00 00");

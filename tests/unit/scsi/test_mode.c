@@ -156,7 +156,7 @@ static co_fn void probe(struct fx *f, const unsigned accepted[5])
 
 static co_fn void probe_cd_or_nothing(struct fx *f)
 {
-	probe(f, (const unsigned[5]){0, 0x100, 0x101, 0, 0});
+	probe(f, (const unsigned[5]){0, 0x501, 0x101, 0, 0});
 }
 
 static co_fn void probe_dvd_minus(struct fx *f)
