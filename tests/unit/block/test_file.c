@@ -122,8 +122,13 @@ static void test_holes(void)
 	assert_int_equal(block_pwrite(node, 2 * MB, buf, MB, 0), 0);
 	assert_int_equal(block_flush(node), 0);
 	assert_int_equal(block_get_status(node, 0, 8 * MB, &status, &run), 0);
-	if (status == BLOCK_DATA)	/* this file system has no holes */
-		skip();
+	if (status == BLOCK_DATA) {
+		print_message("this file system has no holes\n");
+		block_unref(node);
+		g_free(path);
+		g_free(buf);
+		return;
+	}
 	assert_int_equal(run, 2 * MB);
 	assert_int_equal(block_get_status(node, 2 * MB + 5, 8 * MB - 2 * MB - 5, &status, &run), 0);
 	assert_int_equal(status, BLOCK_DATA);
@@ -348,6 +353,44 @@ static void test_message_names_the_holder(void)
 	g_free(path);
 }
 
+static char *program;	/* qemu-io */
+
+static void test_qemu_keeps_out(void)
+{
+	char *path = make_file("qemu1", "", 0), *err = NULL;
+	char *argv[] = { program, "-f", "raw", "-c", "quit", path, NULL };
+	struct block_node *node = open_path(path, BLOCK_RDWR | BLOCK_UNSHARE_WRITE);
+	int status = 0;
+
+	assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &err, &status, NULL));
+	assert_int_not_equal(status, 0);
+	assert_non_null(strstr(err, "lock"));
+	block_unref(node);
+	assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, NULL, &status, NULL));
+	assert_int_equal(status, 0);
+	g_free(err);
+	g_free(path);
+}
+
+static void test_we_keep_out_of_qemu(void)
+{
+	char *path = make_file("qemu2", "", 0), *text;
+	char *argv[] = { program, "-f", "raw", "-c", "sleep 60000", path, NULL };
+	GPid pid = 0;
+
+	assert_true(g_spawn_async(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, NULL));
+	for (unsigned i = 0; i < 10000 && !byte_is_locked(path, 101); i++)
+		co_sleep_ns(1000000);
+	text = g_strdup_printf("in use by qemu-io (pid %d)", pid);
+	refuse_path(path, BLOCK_RDWR | BLOCK_UNSHARE_WRITE, text);
+	block_unref(open_path(path, BLOCK_NO_LOCK));
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	block_unref(open_path(path, BLOCK_RDWR | BLOCK_UNSHARE_WRITE));
+	g_free(text);
+	g_free(path);
+}
+
 IN_LOOP(test_read_and_write)
 IN_LOOP(test_more_pieces_than_one_call_takes)
 IN_LOOP(test_file_made_shorter_behind_our_back)
@@ -360,6 +403,40 @@ IN_LOOP(test_limit_on_file_size)
 IN_LOOP(test_lock_bytes_are_those_of_qemu)
 IN_LOOP(test_who_excludes_whom)
 IN_LOOP(test_message_names_the_holder)
+IN_LOOP(test_qemu_keeps_out)
+IN_LOOP(test_we_keep_out_of_qemu)
+
+static int need_qemu_io(void **state)
+{
+	(void)state;
+	program = g_find_program_in_path("qemu-io");
+	return 0;
+}
+
+static int drop_qemu_io(void **state)
+{
+	(void)state;
+	g_free(program);
+	return 0;
+}
+
+/* Not inside a coroutine: cmocka leaves a skipped test by longjmp(). */
+static void run_with_qemu(void **state, void (*run)(void **state))
+{
+	if (!program)
+		skip();
+	run(state);
+}
+
+static void qemu_keeps_out(void **state)
+{
+	run_with_qemu(state, run_test_qemu_keeps_out);
+}
+
+static void we_keep_out_of_qemu(void **state)
+{
+	run_with_qemu(state, run_test_we_keep_out_of_qemu);
+}
 
 static int make_folder(void **state)
 {
@@ -401,6 +478,8 @@ int main(void)
 		cmocka_unit_test(run_test_lock_bytes_are_those_of_qemu),
 		cmocka_unit_test(run_test_who_excludes_whom),
 		cmocka_unit_test(run_test_message_names_the_holder),
+		cmocka_unit_test_setup_teardown(qemu_keeps_out, need_qemu_io, drop_qemu_io),
+		cmocka_unit_test_setup_teardown(we_keep_out_of_qemu, need_qemu_io, drop_qemu_io),
 	};
 
 	return backend_is_missing() ? EXIT_SKIPPED : cmocka_run_group_tests(tests, make_folder, remove_folder);
