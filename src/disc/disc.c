@@ -134,7 +134,7 @@ static enum disc_status may_close(struct disc *d, bool has_operation)
 	enum disc_status status = may_record(d);
 
 	d->error = (struct disc_error){0};
-	if (status == DISC_OK && !has_operation)
+	if ((status == DISC_OK || status == DISC_FINALISED) && !has_operation)
 		return DISC_INCOMPATIBLE;
 	return status;
 }
@@ -162,7 +162,7 @@ co_fn enum disc_status disc_finalise(struct disc *d)
 {
 	enum disc_status status = may_close(d, d->rules->finalise != NULL);
 
-	if (status == DISC_FINALISED && d->rules->finalise)
+	if (status == DISC_FINALISED)
 		return DISC_OK;
 	return status == DISC_OK ? d->rules->finalise(d) : status;
 }

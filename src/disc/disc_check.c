@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 
-enum { MAX_BLOCKS = 1 << 30, LOWEST_LBA = -45150 };
+enum { MAX_BLOCKS = 1 << 30, LOWEST_LBA = -45150, DVD_MINUS_MIN = 2048 };
 
 static bool in_range(int64_t lba, const struct disc_state *s)
 {
@@ -56,6 +56,9 @@ static bool check_session(const struct disc_state *s, unsigned number, unsigned 
 	if (n->number != number)
 		return err_set(error, EINVAL, "session row %u says that it is session %u", number,
 			       n->number);
+	if (n->state != SESSION_EMPTY && n->state != SESSION_INCOMPLETE &&
+	    n->state != SESSION_COMPLETE)
+		return err_set(error, EINVAL, "session %u is in state %u", number, n->state);
 	if (!in_range(n->start, s) || !in_range(n->lead_out, s) || !in_range(n->next_area, s))
 		return err_set(error, EINVAL, "session %u lies where it cannot be", number);
 	if (number < s->sessions->len && n->state != SESSION_COMPLETE)
@@ -74,12 +77,12 @@ static bool check_session(const struct disc_state *s, unsigned number, unsigned 
 	return true;
 }
 
-bool disc_check_state(const struct disc_state *s, GError **error)
+static bool check_size(const struct disc_state *s, GError **error)
 {
-	int64_t end = LOWEST_LBA;
-	unsigned next_track = 1;
+	const struct disc_profile *p = disc_profile_find(s->profile);
+	unsigned unit = p && p->method != METHOD_ROM ? p->ecc_blocks : 1;
 
-	if (!disc_profile_find(s->profile))
+	if (!p)
 		return err_set(error, EINVAL, "unknown medium %04xh", s->profile);
 	if (s->max_blocks < 1 || s->max_blocks > MAX_BLOCKS || s->capacity > s->max_blocks ||
 	    s->grow_limit > s->max_blocks || s->last_lead_out > (int64_t)s->max_blocks) {
@@ -87,6 +90,42 @@ bool disc_check_state(const struct disc_state *s, GError **error)
 			       "capacity of %" PRIu32 " blocks, %" PRIu32 " in use, cannot be",
 			       s->max_blocks, s->capacity);
 	}
+	if (s->max_blocks % unit || (s->capacity % unit && p->method != METHOD_RESTRICTED) ||
+	    (p->family == DISC_DVD_MINUS && s->max_blocks < DVD_MINUS_MIN)) {
+		return err_set(error, EINVAL, "capacity of %" PRIu32 " blocks does not suit a %s",
+			       s->max_blocks, p->name);
+	}
+	return true;
+}
+
+/* What may be written: only the last session, and there one track takes the rest, behind all. */
+static bool check_open(const struct disc_state *s, GError **error)
+{
+	const struct disc_session *last = state_session(s, s->sessions->len);
+	bool complete = s->status == DISC_COMPLETE;
+
+	if (complete != (last->state == SESSION_COMPLETE))
+		return err_set(error, EINVAL, "session %u is %s on a disc that is%s complete",
+			       last->number, complete ? "open" : "complete",
+			       complete ? "" : " not");
+	for (unsigned i = 1; i <= s->tracks->len; i++) {
+		const struct disc_track *t = state_track(s, i);
+		bool rest = !(t->flags & TRACK_RESERVED) || t->flags & TRACK_DAO;
+
+		if (t->flags & TRACK_OPEN &&
+		    (complete || t->session != last->number || (rest && i != s->tracks->len)))
+			return err_set(error, EINVAL, "track %u cannot be open", i);
+	}
+	return true;
+}
+
+bool disc_check_state(const struct disc_state *s, GError **error)
+{
+	int64_t end = LOWEST_LBA;
+	unsigned next_track = 1;
+
+	if (!check_size(s, error))
+		return false;
 	if (!s->sessions->len)
 		return err_set(error, EINVAL, "no sessions");
 	for (unsigned i = 1; i <= s->tracks->len; i++)
@@ -97,6 +136,8 @@ bool disc_check_state(const struct disc_state *s, GError **error)
 			return false;
 	if (next_track != s->tracks->len + 1)
 		return err_set(error, EINVAL, "track %u is in no session", next_track);
+	if (!check_open(s, error))
+		return false;
 	for (unsigned i = 0; i < s->punches->len; i++) {
 		const struct disc_punch *p = &g_array_index(s->punches, struct disc_punch, i);
 

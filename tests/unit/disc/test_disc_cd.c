@@ -270,6 +270,43 @@ static co_fn void sao_tracks(void *arg)
 	end_disc(d);
 }
 
+/* Mode 2 form 1, which wodim uses for data of several sessions. */
+static co_fn void xa_track(void *arg)
+{
+	const struct disc_write_params xa = {
+		.write_type = TAO,
+		.multisession = NEXT,
+		.track_mode = 4,
+		.block_type = 10,
+		.session_format = 0x20,
+	};
+	struct disc *d = new_disc("cd-r", 60000);
+	uint8_t sector[SECTOR_RAW], want[SECTOR_RAW] = {[18] = 8, [22] = 8};
+	struct disc_track_info t;
+	struct disc_sector what;
+
+	(void)arg;
+	disc_set_write_params(d, &xa);
+	assert_int_equal(put(d, 0, 20, 1), DISC_OK);
+	set_mode(d, TAO, NEXT);
+	assert_int_equal(put(d, 20, 20, 2), DISC_WRONG_MODE);
+	disc_set_write_params(d, &xa);
+	assert_int_equal(disc_close_session(d), DISC_OK);
+	assert_int_equal(disc_get_track_info(d, 1, &t), DISC_OK);
+	assert_int_equal(t.data_mode, 2);
+	assert_int_equal(disc_get_state(d)->disc_type, 0x20);
+	assert_pattern(d, 0, 20, 1);
+	fill(want + 24, 1, 1);
+	sector_make_form1(want, 0);
+	assert_int_equal(disc_read_raw(d, 0, sector, &what), DISC_OK);
+	assert_memory_equal(sector, want, sizeof(want));
+	assert_int_equal(what.mode, 2);
+	assert_int_equal(what.form, 1);
+	assert_int_equal(disc_read_raw(d, 300, sector, &what), DISC_OK); /* run-out */
+	assert_int_equal(what.form, 1);
+	end_disc(d);
+}
+
 /* A sheet that nobody wrote by does not stand in the way of a track at once; nor the other way
  * round. */
 static co_fn void modes_do_not_mix(void *arg)
@@ -352,6 +389,7 @@ IN_LOOP(golden_session)
 IN_LOOP(three_sessions)
 IN_LOOP(sao)
 IN_LOOP(sao_tracks)
+IN_LOOP(xa_track)
 IN_LOOP(modes_do_not_mix)
 IN_LOOP(test_writes)
 IN_LOOP(full_disc)
@@ -359,10 +397,11 @@ IN_LOOP(full_disc)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_blank_disc),     cmocka_unit_test(test_golden_session),
-		cmocka_unit_test(test_three_sessions), cmocka_unit_test(test_sao),
-		cmocka_unit_test(test_sao_tracks),     cmocka_unit_test(test_modes_do_not_mix),
-		cmocka_unit_test(test_test_writes),    cmocka_unit_test(test_full_disc),
+		cmocka_unit_test(test_blank_disc),       cmocka_unit_test(test_golden_session),
+		cmocka_unit_test(test_three_sessions),   cmocka_unit_test(test_sao),
+		cmocka_unit_test(test_sao_tracks),       cmocka_unit_test(test_xa_track),
+		cmocka_unit_test(test_modes_do_not_mix), cmocka_unit_test(test_test_writes),
+		cmocka_unit_test(test_full_disc),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, fixture_end);
