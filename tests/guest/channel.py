@@ -55,15 +55,22 @@ class Job:
         end = time.monotonic() + timeout
         with self.changed:
             while text not in self.out and text not in self.err:
-                if self.status is not None or not self.changed.wait(end - time.monotonic()):
+                if self.status is not None or not self._sleep(end):
                     raise GuestError(f"{self.command!r}: no {text!r} in its output\n{self.report()}")
+
+    def _sleep(self, end):
+        """Wait for a change, a second at most; False when it is too late."""
+        left = end - time.monotonic()
+        if not self.changed.wait(max(0, min(left, 1))) and (trouble := self.channel.trouble()):
+            raise GuestError(f"{self.command!r}: {trouble}\n{self.report()}")
+        return left > 0
 
     def wait(self, timeout=TIMEOUT, check=True):
         """Wait for its end; return (exit status, output, errors), a signal counts as 128 + number."""
         end = time.monotonic() + timeout
         with self.changed:
             while self.status is None:
-                if not self.changed.wait(max(0, end - time.monotonic())) and self.status is None:
+                if not self._sleep(end) and self.status is None:
                     raise GuestError(f"{self.command!r}: still runs after {timeout} s\n{self.report()}")
         if self.status < 0:
             raise GuestError(f"{self.command!r}: the guest went away\n{self.report()}")
@@ -79,10 +86,14 @@ class Job:
 
 
 class Channel:
-    """The socket to a guest's agent; a thread of its own takes what comes."""
+    """The socket to a guest's agent; a thread of its own takes what comes.
+
+    trouble  tells why commands cannot end any more, None while they can; to be replaced
+    """
 
     def __init__(self, sock):
         self.sock = sock
+        self.trouble = lambda: None
         self.jobs = {}
         self.numbers = itertools.count(1)
         self.sending = threading.Lock()

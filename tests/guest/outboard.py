@@ -64,6 +64,7 @@ class Outboard:
         self.log = self.work / "outboard.log"
         self.env = {"OUTBOARD_LOOP": loop} if loop else {}
         self.process = None
+        self.ending = False     # a test ends it
 
     def arguments(self):
         """The command line behind the program's name."""
@@ -79,6 +80,7 @@ class Outboard:
         """Start it and wait until it says that its socket is there."""
         self.process = Process([*self.wrapper, binary(), *self.arguments()], "outboard serve", self.log,
                                env=self.env)
+        self.ending = False
         end = time.monotonic() + START_TIMEOUT
         while str(self.socket) not in self.process.said():
             if not self.process.running() or time.monotonic() > end:
@@ -87,14 +89,22 @@ class Outboard:
             time.sleep(0.01)
         return self
 
+    def trouble(self):
+        """What to say when it ended by itself: a guest waits for ever then."""
+        if self.ending or self.process.running():
+            return None
+        return f"outboard serve ended with {self.process.child.returncode}\n{self.process.tail()}"
+
     def crash(self):
         """kill -9."""
+        self.ending = True
         self.process.kill(signal.SIGKILL)
 
     def stop(self):
         """End it in an orderly way."""
+        self.ending = True
         self.process.kill(signal.SIGTERM)
-        status = self.process.wait(60)
+        status = self.process.wait(30)
         if status not in (0, -signal.SIGTERM):
             raise GuestError(f"outboard serve ended with {status}\n{self.process.tail()}")
 
@@ -247,6 +257,10 @@ class Drive:
         """READ TOC/PMA/ATIP as LBA."""
         return self.need(f"43 00 {form:02x} 00 00 00 00 04 00 00", 1024)
 
+    def open(self):
+        """Open it as udevd does after each event: without that the kernel tells no second one."""
+        self.command("00 00 00 00 00 00")
+
     def reload(self):
         """Eject and load, so that nothing is answered from the guest's memory."""
         self.guest.run(f"eject {self.dev} && eject -t {self.dev}")
@@ -257,8 +271,8 @@ class Drive:
         size = int(self.guest.text(f"stat -L -c %s {source}")) if not source.startswith("/dev/") \
             else int(self.guest.text(f"blockdev --getsize64 {source}"))
         size = blocks * 2048 if blocks else size
-        self.guest.run(f"dd if={self.dev} bs=64k skip={at * 2048} count={-(-size // 65536)} "
-                       f"iflag=direct,skip_bytes | cmp -n {size} - {source}")
+        self.guest.run(f"dd if={self.dev} bs=64k skip={at * 2048} count={size} "
+                       f"iflag=direct,skip_bytes,count_bytes | cmp -n {size} - {source}")
 
 
 class Rig:
@@ -287,6 +301,7 @@ class Rig:
         """Start both."""
         self.daemon.start()
         self.guest.start()
+        self.guest.channel.trouble = self.daemon.trouble
         for n, name in enumerate(self.names):
             self.drives[name] = Drive(self.guest, name, n, self.daemon.discs[n])
         return self

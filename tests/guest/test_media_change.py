@@ -45,6 +45,7 @@ def test_guest_notices_a_new_disc_and_its_removal(rig, discs, image):
     watcher = guest.start_command("exec udevadm monitor --kernel --property --subsystem-match=block")
     watcher.wait_output("KERNEL")
     time.sleep(1)
+    drive.open()
     rig.daemon.ctl("insert", "d0", discs["burned"])
     watcher.wait_output("DISK_MEDIA_CHANGE=1", timeout=20)
     watcher.signal(15)
