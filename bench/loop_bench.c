@@ -1,9 +1,10 @@
 /*
- * What the event loop costs: posts from another thread, coroutines, and random 4 KiB reads at queue depth 32
- * through coroutines, against a bare liburing loop of the same depth and with the same ring flags.
+ * What the event loop costs: posts from another thread, coroutines, and random 4 KiB reads at queue
+ * depth 32 through coroutines, against a bare liburing loop of the same depth and with the same
+ * ring flags.
  *
- * Both sides of the comparison run in turns within the same run, so that a machine that gets slower or
- * faster meanwhile does so for both; the medians of the rounds are compared.
+ * Both sides of the comparison run in turns within the same run, so that a machine that gets slower
+ * or faster meanwhile does so for both; the medians of the rounds are compared.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,20 +24,20 @@
 #endif
 
 enum {
-	DEPTH       = 32,
-	BLOCK       = 4096,
-	FILE_BLOCKS = 65536,	/* 256 MiB */
-	POSTS       = 1000000,
-	STARTS      = 1000000,
-	SWITCHES    = 1000000,
-	MAX_ROUNDS  = 99,
+	DEPTH = 32,
+	BLOCK = 4096,
+	FILE_BLOCKS = 65536, /* 256 MiB */
+	POSTS = 1000000,
+	STARTS = 1000000,
+	SWITCHES = 1000000,
+	MAX_ROUNDS = 99,
 };
 
 struct file {
 	int fd;
 	uint64_t blocks;
-	char *buffers;		/* DEPTH blocks, aligned */
-	uint64_t reads;		/* for each round */
+	char *buffers;  /* DEPTH blocks, aligned */
+	uint64_t reads; /* for each round */
 };
 
 static void die(const char *what, int err)
@@ -87,7 +88,7 @@ static struct loop *new_loop(enum loop_backend backend)
 
 static void run_on(enum loop_backend backend, void (*fn)(void *arg), void *arg)
 {
-	struct run r = { new_loop(backend), fn, arg };
+	struct run r = {new_loop(backend), fn, arg};
 
 	co_start(r.loop, run_co, &r);
 	loop_run(r.loop);
@@ -124,7 +125,7 @@ static void *post_all(void *arg)
 
 static double posts_per_s(void)
 {
-	struct posts p = { new_loop(LOOP_AUTO), g_new0(struct loop_task, POSTS), POSTS };
+	struct posts p = {new_loop(LOOP_AUTO), g_new0(struct loop_task, POSTS), POSTS};
 	uint64_t start;
 	pthread_t thread;
 	double s;
@@ -186,7 +187,7 @@ static co_fn void pong(void *arg)
 /* A wake-up and a yield each way; four switches of stacks. */
 static co_fn void ping(void *arg)
 {
-	struct pong p = { .other = co_self() };
+	struct pong p = {.other = co_self()};
 	double *ns = arg;
 	uint64_t start;
 
@@ -222,7 +223,7 @@ static co_fn void reader(void *arg)
 {
 	struct reader *r = arg;
 	struct readers *all = r->all;
-	struct iovec iov = { r->buffer, BLOCK };
+	struct iovec iov = {r->buffer, BLOCK};
 
 	while (all->left) {
 		int n;
@@ -244,7 +245,7 @@ static co_fn void readers(void *arg)
 	all->waiter = co_self();
 	all->running = DEPTH;
 	for (unsigned i = 0; i < DEPTH; i++) {
-		all->r[i] = (struct reader){ all->file, all, all->file->buffers + i * BLOCK };
+		all->r[i] = (struct reader){all->file, all, all->file->buffers + i * BLOCK};
 		co_start(co_loop(), reader, &all->r[i]);
 	}
 	while (all->running)
@@ -255,7 +256,7 @@ static co_fn void readers(void *arg)
 static double coroutine_reads(enum loop_backend backend, const struct file *f, uint64_t reads,
 			      uint64_t seed)
 {
-	struct readers all = { .file = f, .left = reads, .random = seed };
+	struct readers all = {.file = f, .left = reads, .random = seed};
 
 	run_on(backend, readers, &all);
 	return (double)reads * 1e9 / (double)all.ns;
@@ -267,7 +268,9 @@ static double coroutine_reads(enum loop_backend backend, const struct file *f, u
 static void bare_init(struct io_uring *ring)
 {
 	static const unsigned wishes[] = {
-		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0,
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+		IORING_SETUP_COOP_TASKRUN,
+		0,
 	};
 	int ret = -EINVAL;
 
@@ -277,7 +280,8 @@ static void bare_init(struct io_uring *ring)
 		die("io_uring", -ret);
 }
 
-static void bare_submit(struct io_uring *ring, const struct file *f, uint64_t *random, uintptr_t slot)
+static void bare_submit(struct io_uring *ring, const struct file *f, uint64_t *random,
+			uintptr_t slot)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
 
@@ -302,7 +306,8 @@ static double bare_reads(const struct file *f, uint64_t reads, uint64_t seed)
 
 		if (ret < 0)
 			die("io_uring_enter", -ret);
-		io_uring_for_each_cqe(&ring, head, cqe) {
+		io_uring_for_each_cqe(&ring, head, cqe)
+		{
 			if (cqe->res != BLOCK)
 				die("read", cqe->res < 0 ? -cqe->res : EIO);
 			n++;
@@ -351,7 +356,11 @@ static void warm(const struct file *f)
 			die("cannot read the test file", errno);
 }
 
-/* A second description of the same file, so that O_DIRECT is not seen by the first; -1 if refused. */
+/*
+
+ * A second description of the same file, so that O_DIRECT is not seen by the first; -1 if refused.
+
+ */
 static int open_direct(int fd)
 {
 	char path[64];
@@ -374,13 +383,13 @@ static double median(double *v, unsigned n)
 }
 
 struct compared {
-	double bare, uring, epoll, ratio;	/* reads a second; uring of bare */
+	double bare, uring, epoll, ratio; /* reads a second; uring of bare */
 };
 
 static struct compared compare(const struct file *f, unsigned rounds)
 {
 	double bare[MAX_ROUNDS], uring[MAX_ROUNDS], epoll[MAX_ROUNDS], ratio[MAX_ROUNDS];
-	struct compared c = { 0 };
+	struct compared c = {0};
 
 	for (unsigned i = 0; i < rounds; i++) {
 		uint64_t seed = 88172645463325252u + i;
@@ -410,19 +419,25 @@ static struct compared compare(const struct file *f, unsigned rounds)
 
 static void print_compared(bool json, const char *name, const struct compared *c)
 {
-	if (json)
-		printf(",\n  \"%s\": { \"bare_uring_per_s\": %.0f, \"coroutines_uring_per_s\": %.0f, "
+	if (!c->bare) /* built without io_uring */
+		printf(json ? ",\n  \"%s\": { \"coroutines_epoll_per_s\": %.0f }"
+			    : "%-16s coroutines on epoll %8.0f/s\n",
+		       name, c->epoll);
+	else if (json)
+		printf(",\n  \"%s\": { \"bare_uring_per_s\": %.0f, \"coroutines_uring_per_s\": "
+		       "%.0f, "
 		       "\"coroutines_epoll_per_s\": %.0f, \"ratio\": %.3f }",
 		       name, c->bare, c->uring, c->epoll, c->ratio);
 	else
-		printf("%-16s bare liburing %9.0f/s   coroutines %9.0f/s (%.1f %%)   on epoll %8.0f/s\n",
+		printf("%-16s bare liburing %9.0f/s   coroutines %9.0f/s (%.1f %%)   on epoll "
+		       "%8.0f/s\n",
 		       name, c->bare, c->uring, c->ratio * 100, c->epoll);
 }
 
 static void usage(FILE *to)
 {
 	fprintf(to, "usage: loop_bench [--json] [--rounds N] [--reads N] [FILE]\n"
-		"FILE is only read; without one, 256 MiB are made in $TMPDIR\n");
+		    "FILE is only read; without one, 256 MiB are made in $TMPDIR\n");
 }
 
 static void run_all(struct file *f, bool json, unsigned rounds)
@@ -440,11 +455,13 @@ static void run_all(struct file *f, bool json, unsigned rounds)
 	s = median(start_ns, 5);
 	w = median(switch_ns, 5);
 	if (json)
-		printf("{\n  \"posts_per_s\": %.0f,\n  \"co_start_ns\": %.1f,\n  \"co_switch_ns\": %.1f",
+		printf("{\n  \"posts_per_s\": %.0f,\n  \"co_start_ns\": %.1f,\n  \"co_switch_ns\": "
+		       "%.1f",
 		       p, s, w);
 	else
 		printf("posts            %.0f/s\ncoroutine        %.1f ns to start, run and end\n"
-		       "switch           %.1f ns\n", p, s, w);
+		       "switch           %.1f ns\n",
+		       p, s, w);
 	warm(f);
 	c = compare(f, rounds);
 	print_compared(json, "read_cached", &c);
@@ -461,11 +478,14 @@ static void run_all(struct file *f, bool json, unsigned rounds)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' }, { "rounds", required_argument, NULL, 'r' },
-		{ "reads", required_argument, NULL, 'n' }, { "help", no_argument, NULL, 'h' }, { 0 },
+		{"json", no_argument, NULL, 'j'},
+		{"rounds", required_argument, NULL, 'r'},
+		{"reads", required_argument, NULL, 'n'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
-	struct file f = { .reads = 400000 };
-	unsigned rounds = 9;
+	struct file f = {.reads = 100000};
+	unsigned rounds = 21;
 	bool json = false;
 	int c;
 
@@ -475,7 +495,7 @@ int main(int argc, char **argv)
 		case 'r': rounds = (unsigned)atoi(optarg); break;
 		case 'n': f.reads = (uint64_t)atoll(optarg); break;
 		case 'h': usage(stdout); return 0;
-		default:  usage(stderr); return 2;
+		default: usage(stderr); return 2;
 		}
 	}
 	if (rounds < 1 || rounds > MAX_ROUNDS || f.reads < 8 * DEPTH || argc > optind + 1) {

@@ -1,10 +1,10 @@
 /*
  * Coroutines: stacks, their pool, and who runs when.
  *
- * struct co lies at the upper end of its own mapping, so that starting one allocates nothing when the
- * pool has a stack. Whoever resumes a coroutine (the loop, or another coroutine by co_start()) gets control
- * back at its next yield. The pool keeps what the busiest moment of the last second needed; a timer that
- * only exists while there is something to trim gives the rest back.
+ * struct co lies at the upper end of its own mapping, so that starting one allocates nothing when
+ * the pool has a stack. Whoever resumes a coroutine (the loop, or another coroutine by co_start())
+ * gets control back at its next yield. The pool keeps what the busiest moment of the last second
+ * needed; a timer that only exists while there is something to trim gives the rest back.
  */
 #include "base/co.h"
 
@@ -18,25 +18,28 @@
 #include "base/sanitizer.h"
 
 enum {
-	STACK_SIZE   = WITH_SANITIZER ? 256 << 10 : 64 << 10,
-	KEEP_IDLE    = 16,
-	MAX_IDLE     = 4096,
-	TRIM_EVERY_S = 1,
+	STACK_SIZE = WITH_SANITIZER ? 256 << 10 : 64 << 10,
+	KEEP_IDLE = 16,
+	MAX_IDLE = 4096,
+	TRIM_AT_ONCE = 128, /* a few hundred microseconds */
 };
 
+#define TRIM_EVERY_NS 1000000000ull
+#define TRIM_MORE_NS  5000000ull
+
 enum co_state {
-	CO_RUNNING,	/* or waiting for one that it started itself */
-	CO_YIELDED,	/* in co_yield(): co_wake() makes it ready */
-	CO_WAITING,	/* in co_wait(): co_resume() makes it ready */
-	CO_READY,	/* from CO_YIELDED; another co_wake() adds nothing */
-	CO_RESUMED,	/* from CO_WAITING; a co_wake() is remembered */
+	CO_RUNNING, /* or waiting for one that it started itself */
+	CO_YIELDED, /* in co_yield(): co_wake() makes it ready */
+	CO_WAITING, /* in co_wait(): co_resume() makes it ready */
+	CO_READY,   /* from CO_YIELDED; another co_wake() adds nothing */
+	CO_RESUMED, /* from CO_WAITING; a co_wake() is remembered */
 	CO_ENDED,
 };
 
 struct co {
 	struct co_context context;
 	struct loop *loop;
-	struct co *resumer;		/* NULL: the loop's own stack */
+	struct co *resumer; /* NULL: the loop's own stack */
 	struct co *next;
 	void (*fn)(void *arg);
 	void *arg;
@@ -95,14 +98,15 @@ static void co_main(void)
 	sanitizer_first_entry(context_of(co->loop, co->resumer));
 	co->fn(co->arg);
 	leave(co, CO_ENDED);
-	abort();	/* nobody resumes what ended */
+	abort(); /* nobody resumes what ended */
 }
 
 static struct co *co_map(struct loop *l)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t len = STACK_SIZE + page;
-	char *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	char *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK,
+			 -1, 0);
 	struct co *co;
 
 	if (map == MAP_FAILED || mprotect(map, page, PROT_NONE) < 0)
@@ -152,7 +156,7 @@ static void pool_put(struct loop *l, struct co *co)
 	if (s->n_idle > KEEP_IDLE && !s->trim.heap_index) {
 		s->n_idle_min = s->n_idle;
 		s->trim.fire = trim;
-		loop_timer_set(l, &s->trim, loop_now_ns() + TRIM_EVERY_S * 1000000000ull);
+		loop_timer_set(l, &s->trim, loop_now_ns() + TRIM_EVERY_NS);
 	}
 }
 
@@ -167,17 +171,23 @@ static void pool_drop(struct co_sched *s, unsigned n)
 	}
 }
 
-/* Frees what nobody needed since the last time, except KEEP_IDLE. */
+/* Frees what nobody needed since the last time, except KEEP_IDLE; much of it in several goes. */
 static void trim(struct loop_timer *t)
 {
 	struct loop *l = t->loop;
 	struct co_sched *s = &l->co;
+	unsigned spare = s->n_idle_min > KEEP_IDLE ? s->n_idle_min - KEEP_IDLE : 0;
 
-	if (s->n_idle_min > KEEP_IDLE)
-		pool_drop(s, s->n_idle_min - KEEP_IDLE);
+	if (spare > TRIM_AT_ONCE) {
+		pool_drop(s, TRIM_AT_ONCE);
+		s->n_idle_min -= TRIM_AT_ONCE;
+		loop_timer_set(l, t, loop_now_ns() + TRIM_MORE_NS);
+		return;
+	}
+	pool_drop(s, spare);
 	s->n_idle_min = s->n_idle;
 	if (s->n_idle > KEEP_IDLE)
-		loop_timer_set(l, t, loop_now_ns() + TRIM_EVERY_S * 1000000000ull);
+		loop_timer_set(l, t, loop_now_ns() + TRIM_EVERY_NS);
 }
 
 void co_sched_fini(struct loop *l)

@@ -1,15 +1,16 @@
 /*
  * Stackful coroutines on a loop: requests as straight-line code.
  *
- * A coroutine belongs to the loop it was started on and never changes thread. Its stack is 64 KiB (more under
- * the sanitizers) with a guard page below, from a pool. A function that may yield is marked co_fn; only co_fn
- * calls co_fn. A yield is a hole in time: what was checked before must be checked again or still hold.
+ * A coroutine belongs to the loop it was started on and never changes thread. Its stack is 64 KiB
+ * (more under the sanitizers) with a guard page below, from a pool. A function that may yield is
+ * marked co_fn; only co_fn calls co_fn. A yield is a hole in time: what was checked before must be
+ * checked again or still hold.
  */
 #pragma once
 
 #include "base/loop.h"
 
-#define co_fn	/* may yield: call it from coroutines only */
+#define co_fn /* may yield: call it from coroutines only */
 
 struct co;
 
@@ -33,12 +34,15 @@ co_fn int co_fsync(int fd, bool data_only);
 co_fn int co_fallocate(int fd, int mode, uint64_t off, uint64_t len);
 co_fn int job_run(int (*fn)(void *arg), void *arg);
 
-/* Waits until fd has one of events (poll bits); returns them, or -errno; 0 when deadline_ns (0: none) passed. */
+/*
+ * Waits until fd has one of events (poll bits); returns them, or -errno; 0 when deadline_ns (0:
+ * none) passed.
+ */
 co_fn int co_poll(int fd, unsigned events, uint64_t deadline_ns);
 
 /* Waiters are served in order. All of these are for one loop; zero-initialised is ready for use. */
 struct co_waiter;
-struct co_queue {	/* a list of sleeping coroutines */
+struct co_queue { /* a list of sleeping coroutines */
 	struct co_waiter *head, *tail;
 };
 co_fn void co_queue_wait(struct co_queue *q);

@@ -13,13 +13,13 @@ struct co_op {
 
 static void co_op_done(struct loop_op *op, int res)
 {
-	(void)res;	/* stays in op->res */
+	(void)res; /* stays in op->res */
 	co_resume(((struct co_op *)op)->co);
 }
 
 static struct co_op co_op_init(void)
 {
-	return (struct co_op){ .op.done = co_op_done, .co = co_self() };
+	return (struct co_op){.op.done = co_op_done, .co = co_self()};
 }
 
 co_fn int co_preadv(int fd, const struct iovec *iov, unsigned n, uint64_t off)
@@ -79,7 +79,7 @@ static void sleeper_fire(struct loop_timer *t)
 
 co_fn void co_sleep_ns(uint64_t ns)
 {
-	struct sleeper s = { .timer.fire = sleeper_fire, .co = co_self() };
+	struct sleeper s = {.timer.fire = sleeper_fire, .co = co_self()};
 
 	loop_timer_set(co_loop(), &s.timer, loop_now_ns() + ns);
 	co_wait();
@@ -113,7 +113,7 @@ static void poller_fire(struct loop_timer *t)
 co_fn int co_poll(int fd, unsigned events, uint64_t deadline_ns)
 {
 	struct poller p = {
-		.watch = { .ready = poller_ready, .fd = fd, .events = events },
+		.watch = {.ready = poller_ready, .fd = fd, .events = events},
 		.timer.fire = poller_fire,
 		.co = co_self(),
 	};

@@ -1,7 +1,7 @@
 /*
- * The switch between stacks, in assembly: the registers that a function must preserve by the System V
- * (x86-64) and AAPCS64 (arm64) conventions. Floating-point control words are left alone: all coroutines of
- * a thread share them.
+ * The switch between stacks, in assembly: the registers that a function must preserve by the System
+ * V (x86-64) and AAPCS64 (arm64) conventions. Floating-point control words are left alone: all
+ * coroutines of a thread share them.
  */
 #include "base/co_switch.h"
 
@@ -9,8 +9,7 @@
 #include <string.h>
 
 #if defined(__x86_64__)
-__asm__(
-	".text\n"
+__asm__(".text\n"
 	".p2align 4\n"
 	".hidden co_switch_stack\n"
 	".globl co_switch_stack\n"
@@ -33,11 +32,10 @@ __asm__(
 	"	ret\n"
 	".size co_switch_stack, . - co_switch_stack\n");
 
-enum { FRAME_WORDS = 8, ENTRY_WORD = 6 };	/* six registers, entry, its (null) return address */
+enum { FRAME_WORDS = 8, ENTRY_WORD = 6 }; /* six registers, entry, its (null) return address */
 
 #elif defined(__aarch64__)
-__asm__(
-	".text\n"
+__asm__(".text\n"
 	".p2align 4\n"
 	".hidden co_switch_stack\n"
 	".globl co_switch_stack\n"
@@ -71,7 +69,7 @@ __asm__(
 	"	ret\n"
 	".size co_switch_stack, . - co_switch_stack\n");
 
-enum { FRAME_WORDS = 20, ENTRY_WORD = 11 };	/* x30 */
+enum { FRAME_WORDS = 20, ENTRY_WORD = 11 }; /* x30 */
 
 #else
 #error "co_switch.c: write the stack switch for this architecture"

@@ -1,6 +1,7 @@
 /*
- * Queues, mutex, reader-writer lock, semaphore and drain for the coroutines of one loop. What is waited
- * for is handed over by the one who wakes, not fought for after waking: so the order of arrival holds.
+ * Queues, mutex, reader-writer lock, semaphore and drain for the coroutines of one loop. What is
+ * waited for is handed over by the one who wakes, not fought for after waking: so the order of
+ * arrival holds.
  */
 #include "base/co.h"
 
@@ -11,7 +12,7 @@ struct co_waiter {
 	struct co_waiter *next;
 	struct co_queue *queue;
 	struct loop_timer timer;
-	bool is_writer;		/* of a rwlock */
+	bool is_writer; /* of a rwlock */
 	bool timed_out;
 };
 
@@ -42,7 +43,7 @@ static void queue_remove(struct co_queue *q, struct co_waiter *w)
 
 co_fn void co_queue_wait(struct co_queue *q)
 {
-	struct co_waiter w = { .co = co_self() };
+	struct co_waiter w = {.co = co_self()};
 
 	queue_add(q, &w);
 	co_wait();
@@ -59,7 +60,7 @@ static void waiter_fire(struct loop_timer *t)
 
 co_fn bool co_queue_wait_until(struct co_queue *q, uint64_t deadline_ns)
 {
-	struct co_waiter w = { .co = co_self(), .queue = q, .timer.fire = waiter_fire };
+	struct co_waiter w = {.co = co_self(), .queue = q, .timer.fire = waiter_fire};
 
 	queue_add(q, &w);
 	loop_timer_set(co_loop(), &w.timer, deadline_ns);
@@ -119,7 +120,7 @@ co_fn void co_rwlock_rdlock(struct co_rwlock *l)
 
 co_fn void co_rwlock_wrlock(struct co_rwlock *l)
 {
-	struct co_waiter w = { .co = co_self(), .is_writer = true };
+	struct co_waiter w = {.co = co_self(), .is_writer = true};
 
 	if (!l->writing && !l->readers) {
 		l->writing = true;

@@ -4,7 +4,7 @@
 G_DEFINE_QUARK(outboard, ob_error)
 
 static G_GNUC_PRINTF(4, 0) bool err_vset(GError **error, int errnum, const char *tail,
-					  const char *fmt, va_list ap)
+					 const char *fmt, va_list ap)
 {
 	char *text;
 

@@ -6,8 +6,8 @@
 
 struct iovs iovs_one(struct iovec *one, void *buf, size_t len)
 {
-	*one = (struct iovec){ buf, len };
-	return (struct iovs){ one, 1, len };
+	*one = (struct iovec){buf, len};
+	return (struct iovs){one, 1, len};
 }
 
 size_t iovs_sum(const struct iovec *v, unsigned n)
@@ -26,7 +26,7 @@ struct walk {
 
 static struct walk walk_start(const struct iovs *l, size_t off, size_t len)
 {
-	struct walk w = { l->v, l->v + l->n, off, 0 };
+	struct walk w = {l->v, l->v + l->n, off, 0};
 
 	if (off >= l->len)
 		return w;
@@ -48,7 +48,7 @@ static bool walk_next(struct walk *w, struct iovec *piece)
 		n = v->iov_len - w->skip;
 		if (n > w->left)
 			n = w->left;
-		*piece = (struct iovec){ (char *)v->iov_base + w->skip, n };
+		*piece = (struct iovec){(char *)v->iov_base + w->skip, n};
 		w->skip = 0;
 		w->left -= n;
 		return true;

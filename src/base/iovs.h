@@ -1,9 +1,9 @@
 /*
  * A scatter list with its length: how data travels between guest memory, models and files.
  *
- * The list borrows both the memory and the array of iovecs. Offsets are bytes from the first byte of
- * the list. Functions that take offset and length clip to the list and return how many bytes they
- * handled, so that a short buffer shows in the result and never overruns.
+ * The list borrows both the memory and the array of iovecs. Offsets are bytes from the first byte
+ * of the list. Functions that take offset and length clip to the list and return how many bytes
+ * they handled, so that a short buffer shows in the result and never overruns.
  */
 #pragma once
 
@@ -26,7 +26,8 @@ size_t iovs_get(const struct iovs *src, size_t off, void *dst, size_t len);
 size_t iovs_zero(const struct iovs *dst, size_t off, size_t len);
 
 /*
- * Writes the pieces that cover [off, off + len) into out (room for max entries) and returns how many,
- * or 0 if max is too small or the range lies outside.
+ * Writes the pieces that cover [off, off + len) into out (room for max entries) and returns how
+ * many, or 0 if max is too small or the range lies outside.
  */
-unsigned iovs_slice(const struct iovs *src, size_t off, size_t len, struct iovec *out, unsigned max);
+unsigned iovs_slice(const struct iovs *src, size_t off, size_t len, struct iovec *out,
+		    unsigned max);

@@ -1,6 +1,7 @@
 /*
- * Log: one process, one log; so level and sink are the only file-level variables here. Text can hold what
- * a guest sent: control characters are written as \xNN, so that it can neither add lines nor drive a terminal.
+ * Log: one process, one log; so level and sink are the only file-level variables here. Text can
+ * hold what a guest sent: control characters are written as \xNN, so that it can neither add lines
+ * nor drive a terminal.
  */
 #include "base/log.h"
 
@@ -10,9 +11,9 @@
 
 #include "base/loop.h"
 
-static const char *const level_names[] = { "error", "warn", "info", "debug", NULL };
+static const char *const level_names[] = {"error", "warn", "info", "debug", NULL};
 
-static int max_level = LOG_INFO;	/* atomic */
+static int max_level = LOG_INFO; /* atomic */
 static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*sink_fn)(enum log_level level, const char *area, const char *text, void *arg);
 static void *sink_arg;
@@ -93,7 +94,8 @@ void log_line(enum log_level level, const char *area, const char *fmt, ...)
 	va_end(ap);
 }
 
-void log_limited(struct log_limit *limit, enum log_level level, const char *area, const char *fmt, ...)
+void log_limited(struct log_limit *limit, enum log_level level, const char *area, const char *fmt,
+		 ...)
 {
 	enum { WINDOW_S = 5, LINES = 10 };
 	uint64_t now;
@@ -106,7 +108,7 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *area
 		if (limit->left_out)
 			log_line(level, area, "%u more lines like the last were left out",
 				 limit->left_out);
-		*limit = (struct log_limit){ .window_start_ns = now };
+		*limit = (struct log_limit){.window_start_ns = now};
 	}
 	if (limit->count >= LINES) {
 		limit->left_out++;

@@ -1,10 +1,10 @@
 /*
  * The core of the loop: turns, posts from other threads, and what both back ends have in common.
  *
- * Posting pushes on a lock-free stack that the loop takes as a whole and reverses. The loop says that it
- * sleeps in "sleeping" before it looks at that stack for the last time, and a poster looks at "sleeping"
- * after its push, both sequentially consistent: so one of them sees the other, and the eventfd is only
- * written to for a loop that sleeps, once.
+ * Posting pushes on a lock-free stack that the loop takes as a whole and reverses. The loop says
+ * that it sleeps in "sleeping" before it looks at that stack for the last time, and a poster looks
+ * at "sleeping" after its push, both sequentially consistent: so one of them sees the other, and
+ * the eventfd is only written to for a loop that sleeps, once.
  */
 #include "base/loop_impl.h"
 
@@ -47,7 +47,8 @@ static bool open_uring(struct loop *l, GError **error)
 	return false;
 #else
 	(void)l;
-	return err_set(error, ENOSYS, "this build has no io_uring; use the epoll event loop");
+	return err_set(error, ENOSYS,
+		       "this build has no io_uring (OUTBOARD_LOOP=epoll does without)");
 #endif
 }
 
@@ -70,16 +71,15 @@ static bool open_backend(struct loop *l, enum loop_backend backend, GError **err
 		else if (strcmp(name, "epoll") == 0)
 			backend = LOOP_EPOLL;
 		else
-			return err_set(error, EINVAL, "environment variable OUTBOARD_LOOP is \"%s\", "
-				       "must be \"uring\" or \"epoll\"", name);
+			return err_set(error, EINVAL,
+				       "environment variable OUTBOARD_LOOP is \"%s\", "
+				       "must be \"uring\" or \"epoll\"",
+				       name);
 	}
 	switch (backend) {
-	case LOOP_URING:
-		return open_uring(l, error);
-	case LOOP_EPOLL:
-		return open_epoll(l, error);
-	case LOOP_AUTO:
-		break;
+	case LOOP_URING: return open_uring(l, error);
+	case LOOP_EPOLL: return open_epoll(l, error);
+	case LOOP_AUTO: break;
 	}
 	/* valgrind (3.19) lets no other thread run while one sleeps in io_uring_enter. */
 	if (!runs_on_valgrind() && open_uring(l, NULL))
@@ -139,7 +139,7 @@ void loop_get_stats(const struct loop *l, struct loop_stats *out)
 static void wake(struct loop *l)
 {
 	static const uint64_t one = 1;
-	int saved = errno;	/* the caller may be a signal handler */
+	int saved = errno; /* the caller may be a signal handler */
 	ssize_t n;
 
 	if (!__atomic_load_n(&l->sleeping, __ATOMIC_SEQ_CST) ||
@@ -185,7 +185,8 @@ void loop_op_finished(struct loop_op *op)
 
 static void run_task(struct loop_task *t)
 {
-	__atomic_store_n(&t->pending, 0, __ATOMIC_RELEASE);	/* run() may post it again, or free it */
+	__atomic_store_n(&t->pending, 0,
+			 __ATOMIC_RELEASE); /* run() may post it again, or free it */
 	t->run(t);
 }
 
@@ -282,7 +283,7 @@ void loop_run(struct loop *l)
 		loop_timers_fire(l);
 		co_run_ready(l);
 		run_turn_end(l);
-		co_run_ready(l);	/* what the turn's end woke */
+		co_run_ready(l); /* what the turn's end woke */
 		l->ops->turn(l, sleep_time(l));
 		__atomic_store_n(&l->sleeping, 0, __ATOMIC_RELAXED);
 		l->stats.turns++;
@@ -324,9 +325,9 @@ static void call_run(struct loop_task *t)
 
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
 {
-	struct call c = { .task.run = call_run, .loop = l, .fn = fn, .arg = arg };
+	struct call c = {.task.run = call_run, .loop = l, .fn = fn, .arg = arg};
 
-	assert(!current);	/* a loop that blocks here would never get to it */
+	assert(!current); /* a loop that blocks here would never get to it */
 	pthread_mutex_init(&c.lock, NULL);
 	pthread_cond_init(&c.cond, NULL);
 	loop_post(l, &c.task);

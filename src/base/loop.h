@@ -1,10 +1,12 @@
 /*
- * The event loop: one a thread, on io_uring or (where that is refused) on epoll with worker threads.
+ * The event loop: one a thread, on io_uring or (where that is refused) on epoll with worker
+ * threads.
  *
- * Everything here except loop_post(), loop_call() and loop_stop() is for the loop's own thread. A turn:
- * reap completions, run what became ready, submit once, sleep. The primitive is struct loop_op, embedded in
- * the request that waits for it: its done() runs exactly once, on the loop, never before the submitting call
- * returned. Code with more than one step uses the coroutine forms in co.h and co_io.h instead.
+ * Everything here except loop_post(), loop_call() and loop_stop() is for the loop's own thread. A
+ * turn: reap completions, run what became ready, submit once, sleep. The primitive is struct
+ * loop_op, embedded in the request that waits for it: its done() runs exactly once, on the loop,
+ * never before the submitting call returned. Code with more than one step uses the coroutine forms
+ * in co.h instead.
  */
 #pragma once
 
@@ -16,14 +18,17 @@
 struct loop;
 
 enum loop_backend {
-	LOOP_AUTO,	/* OUTBOARD_LOOP=uring|epoll if set, else io_uring where the host allows it */
+	LOOP_AUTO, /* OUTBOARD_LOOP=uring|epoll if set, else io_uring where the host allows it */
 	LOOP_URING,
 	LOOP_EPOLL,
 };
 
-/* An asynchronous operation; zero it before its first use. The memory is the loop's until done() ran. */
+/*
+ * An asynchronous operation; zero it before its first use. The memory is the loop's until done()
+ * ran.
+ */
 struct loop_op {
-	void (*done)(struct loop_op *op, int res);	/* res: count or -errno */
+	void (*done)(struct loop_op *op, int res); /* res: count or -errno */
 	/* the loop's own */
 	struct loop_op *next;
 	struct loop *loop;
@@ -36,19 +41,22 @@ struct loop_op {
 	int (*job)(void *arg);
 };
 
-/* Something to run once on a loop. Zero it before use; it may be posted again once run() was called. */
+/*
+ * Something to run once on a loop. Zero it before use; it may be posted again once run() was
+ * called.
+ */
 struct loop_task {
 	void (*run)(struct loop_task *task);
 	struct loop_task *next;
-	unsigned pending;	/* atomic: queued and not yet run; posting again then changes nothing */
+	unsigned pending; /* atomic: queued and not yet run; posting again then changes nothing */
 };
 
 struct loop_timer {
 	void (*fire)(struct loop_timer *timer);
 	uint64_t deadline_ns;
 	struct loop *loop;
-	unsigned heap_index;	/* 0: not set */
-	uint64_t seq;		/* the loop's own: equal deadlines fire in the order they were set */
+	unsigned heap_index; /* 0: not set */
+	uint64_t seq;        /* the loop's own: equal deadlines fire in the order they were set */
 };
 
 /* A descriptor watched until loop_watch_remove(); level-triggered; events as in poll(2). */
@@ -57,7 +65,7 @@ struct loop_watch {
 	int fd;
 	unsigned events;
 	struct loop *loop;
-	void *priv;	/* the loop's own */
+	void *priv; /* the loop's own */
 };
 
 struct loop *loop_new(enum loop_backend backend, GError **error);
@@ -68,35 +76,50 @@ const char *loop_backend_name(const struct loop *loop);
 
 /* Runs turns until loop_stop(); the calling thread is the loop's thread from the first call on. */
 void loop_run(struct loop *loop);
-void loop_stop(struct loop *loop);		/* any thread */
-struct loop *loop_current(void);		/* of the calling thread, or NULL; set while loop_run() runs */
+void loop_stop(struct loop *loop); /* any thread */
+struct loop *loop_current(void);   /* of the calling thread, or NULL; set while loop_run() runs */
 
-uint64_t loop_now_ns(void);			/* CLOCK_MONOTONIC */
+uint64_t loop_now_ns(void); /* CLOCK_MONOTONIC */
 
-/* Any thread, also signal-safe code of plug-ins: run(task) on the loop soon, in posting order a thread. */
+/*
+ * Any thread, also signal-safe code of plug-ins: run(task) on the loop soon, in posting order a
+ * thread.
+ */
 void loop_post(struct loop *loop, struct loop_task *task);
 /* From a thread that is no loop: fn(arg) as a coroutine on the loop; returns when it did. */
 void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg);
-/* On the loop: at the end of the present turn, before it sleeps. Where queues are signalled once a turn. */
+/*
+ * On the loop: at the end of the present turn, before it sleeps. Where queues are signalled once a
+ * turn.
+ */
 void loop_at_turn_end(struct loop *loop, struct loop_task *task);
 
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t deadline_ns);
-void loop_timer_cancel(struct loop_timer *timer);	/* also one that is not set */
+void loop_timer_cancel(struct loop_timer *timer); /* also one that is not set */
 
 void loop_watch_add(struct loop *loop, struct loop_watch *watch);
 void loop_watch_modify(struct loop_watch *watch, unsigned events);
 /* ready() is not called any more once this returned, not even for an event already reaped. */
 void loop_watch_remove(struct loop_watch *watch);
 
-/* Calls fn on the loop whenever the process gets signo (blocks it in this thread; block it before other threads start). */
-bool loop_on_signal(struct loop *loop, int signo, void (*fn)(int signo, void *arg), void *arg, GError **error);
+/*
+ * Calls fn on the loop whenever the process gets signo (blocks it in this thread; block it before
+ * other threads start).
+ */
+bool loop_on_signal(struct loop *loop, int signo, void (*fn)(int signo, void *arg), void *arg,
+		    GError **error);
 
-/* On files and block devices (not pipes or sockets). iov must stay valid until done; rw_flags as in pwritev2(2). */
-void loop_preadv(struct loop *loop, struct loop_op *op, int fd, const struct iovec *iov, unsigned n, uint64_t off);
-void loop_pwritev(struct loop *loop, struct loop_op *op, int fd, const struct iovec *iov, unsigned n, uint64_t off,
-		  int rw_flags);
+/*
+ * On files and block devices (not pipes or sockets). iov must stay valid until done; rw_flags as in
+ * pwritev2(2).
+ */
+void loop_preadv(struct loop *loop, struct loop_op *op, int fd, const struct iovec *iov, unsigned n,
+		 uint64_t off);
+void loop_pwritev(struct loop *loop, struct loop_op *op, int fd, const struct iovec *iov,
+		  unsigned n, uint64_t off, int rw_flags);
 void loop_fsync(struct loop *loop, struct loop_op *op, int fd, bool data_only);
-void loop_fallocate(struct loop *loop, struct loop_op *op, int fd, int mode, uint64_t off, uint64_t len);
+void loop_fallocate(struct loop *loop, struct loop_op *op, int fd, int mode, uint64_t off,
+		    uint64_t len);
 /* Runs fn(arg) in a worker thread; done's res is what fn returned. */
 void loop_job(struct loop *loop, struct loop_op *op, int (*fn)(void *arg), void *arg);
 

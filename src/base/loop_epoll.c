@@ -1,11 +1,11 @@
 /*
- * The loop on epoll, for hosts without io_uring: descriptors are watched here, file operations go to the
- * worker threads.
+ * The loop on epoll, for hosts without io_uring: descriptors are watched here, file operations go
+ * to the worker threads.
  *
- * A watch has a record of its own, since events already reaped may name one that was removed meanwhile:
- * its record then lies on the dead list until the batch is through. Two watches on one descriptor need a
- * duplicate of it, because epoll knows it only once. What epoll refuses (regular files, bad descriptors) is
- * reported in each turn, as poll(2) would.
+ * A watch has a record of its own, since events already reaped may name one that was removed
+ * meanwhile: its record then lies on the dead list until the batch is through. Two watches on one
+ * descriptor need a duplicate of it, because epoll knows it only once. What epoll refuses (regular
+ * files, bad descriptors) is reported in each turn, as poll(2) would.
  */
 #include "base/loop_impl.h"
 
@@ -22,11 +22,11 @@
 enum { BATCH = 64, MAX_SPARE = 64 };
 
 struct ep_watch {
-	struct loop_watch *w;	/* NULL: removed */
-	struct ep_watch *next;	/* among the dead, the spare or the refused */
-	int fd;			/* as epoll knows it */
+	struct loop_watch *w;  /* NULL: removed */
+	struct ep_watch *next; /* among the dead, the spare or the refused */
+	int fd;                /* as epoll knows it */
 	bool is_dup;
-	unsigned refused;	/* what is reported each turn, if epoll did not take it */
+	unsigned refused; /* what is reported each turn, if epoll did not take it */
 };
 
 struct ep {
@@ -40,10 +40,10 @@ static bool ep_open(struct loop *l, GError **error)
 {
 	struct ep *ep = g_new0(struct ep, 1);
 	/* Edge-triggered: each write wakes once more, so that nobody needs to read it. */
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
 
 	l->be = ep;
-	ep->no_pwait2 = runs_on_valgrind();	/* 3.19 does not know it, and says so each time */
+	ep->no_pwait2 = runs_on_valgrind(); /* 3.19 does not know it, and says so each time */
 	ep->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (ep->fd < 0)
 		return err_set_errno(error, errno, "cannot make an epoll descriptor");
@@ -94,7 +94,7 @@ static void ep_watch_add(struct loop *l, struct loop_watch *w)
 {
 	struct ep *ep = l->be;
 	struct ep_watch *e = ep->spare;
-	struct epoll_event ev = { .events = w->events };
+	struct epoll_event ev = {.events = w->events};
 
 	if (e) {
 		ep->spare = e->next;
@@ -102,7 +102,7 @@ static void ep_watch_add(struct loop *l, struct loop_watch *w)
 	} else {
 		e = g_new(struct ep_watch, 1);
 	}
-	*e = (struct ep_watch){ .w = w, .fd = w->fd };
+	*e = (struct ep_watch){.w = w, .fd = w->fd};
 	w->priv = ev.data.ptr = e;
 	if (epoll_ctl(ep->fd, EPOLL_CTL_ADD, e->fd, &ev) == 0)
 		return;
@@ -119,7 +119,7 @@ static void ep_watch_modify(struct loop *l, struct loop_watch *w)
 {
 	struct ep *ep = l->be;
 	struct ep_watch *e = w->priv;
-	struct epoll_event ev = { .events = w->events, .data.ptr = e };
+	struct epoll_event ev = {.events = w->events, .data.ptr = e};
 
 	if (!e->refused && epoll_ctl(ep->fd, EPOLL_CTL_MOD, e->fd, &ev) < 0)
 		ep_refuse(ep, e, POLLNVAL);
@@ -133,11 +133,11 @@ static void ep_watch_remove(struct loop *l, struct loop_watch *w)
 	w->priv = NULL;
 	e->w = NULL;
 	if (!e->refused)
-		epoll_ctl(ep->fd, EPOLL_CTL_DEL, e->fd, NULL);	/* fails if it was closed already */
+		epoll_ctl(ep->fd, EPOLL_CTL_DEL, e->fd, NULL); /* fails if it was closed already */
 	if (e->is_dup)
 		close(e->fd);
 	if (e->refused)
-		return;		/* report_refused() finds it */
+		return; /* report_refused() finds it */
 	e->next = ep->dead;
 	ep->dead = e;
 }
@@ -181,7 +181,7 @@ static void ep_report_refused(struct ep *ep)
 
 static int ep_wait(struct ep *ep, struct epoll_event *events, int64_t timeout_ns)
 {
-	struct timespec ts = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
+	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
 	int64_t ms = timeout_ns < 0 ? -1 : timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
 	int n;
 
@@ -206,20 +206,20 @@ static void ep_turn(struct loop *l, int64_t timeout_ns)
 	for (int i = 0; i < n; i++) {
 		struct ep_watch *e = events[i].data.ptr;
 
-		if (e && e->w)		/* NULL: the eventfd */
+		if (e && e->w) /* NULL: the eventfd */
 			e->w->ready(e->w, events[i].events);
 	}
 	ep_report_refused(ep);
 }
 
 const struct loop_backend_ops loop_epoll_ops = {
-	.id           = LOOP_EPOLL,
-	.name         = "epoll",
-	.open         = ep_open,
-	.close        = ep_close,
-	.submit       = ep_submit,
-	.turn         = ep_turn,
-	.watch_add    = ep_watch_add,
+	.id = LOOP_EPOLL,
+	.name = "epoll",
+	.open = ep_open,
+	.close = ep_close,
+	.submit = ep_submit,
+	.turn = ep_turn,
+	.watch_add = ep_watch_add,
 	.watch_modify = ep_watch_modify,
 	.watch_remove = ep_watch_remove,
 };

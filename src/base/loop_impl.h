@@ -16,17 +16,17 @@ enum loop_op_state { OP_IDLE, OP_BUSY };
 
 /*
  * A back end. turn() hands everything queued to the kernel, sleeps at most timeout_ns (-1: until
- * something happens, 0: not at all) and reaps: loop_op_complete() and watch callbacks run inside it.
- * A write to loop->event_fd ends the sleep; nobody reads that descriptor.
+ * something happens, 0: not at all) and reaps: loop_op_complete() and watch callbacks run inside
+ * it. A write to loop->event_fd ends the sleep; nobody reads that descriptor.
  */
 struct loop_backend_ops {
 	enum loop_backend id;
 	const char *name;
 	bool (*open)(struct loop *l, GError **error);
-	void (*close)(struct loop *l);		/* also half open */
-	void (*enter)(struct loop *l);		/* optional: this thread runs the loop from now on */
-	void (*leave)(struct loop *l);		/* optional: and no longer */
-	void (*submit)(struct loop *l, struct loop_op *op);	/* file operations, no jobs */
+	void (*close)(struct loop *l); /* also half open */
+	void (*enter)(struct loop *l); /* optional: this thread runs the loop from now on */
+	void (*leave)(struct loop *l); /* optional: and no longer */
+	void (*submit)(struct loop *l, struct loop_op *op); /* file operations, no jobs */
 	void (*turn)(struct loop *l, int64_t timeout_ns);
 	void (*watch_add)(struct loop *l, struct loop_watch *w);
 	void (*watch_modify)(struct loop *l, struct loop_watch *w);
@@ -36,7 +36,11 @@ struct loop_backend_ops {
 extern const struct loop_backend_ops loop_epoll_ops;
 extern const struct loop_backend_ops loop_uring_ops;
 
-/* One side of a stack switch: where it stands, and what the sanitizers want to know of its stack. */
+/*
+
+ * One side of a stack switch: where it stands, and what the sanitizers want to know of its stack.
+
+ */
 struct co_context {
 	void *sp;
 	const void *stack;
@@ -51,11 +55,11 @@ struct co_list {
 
 struct co_sched {
 	struct co *running;
-	struct co_context main;		/* the loop's own stack */
-	struct co_list ready;		/* run before this turn ends */
-	struct co_list later;		/* co_reschedule(): in the next turn, which follows at once */
-	struct co *idle;		/* the pool of stacks */
-	unsigned n_idle, n_idle_min;	/* the second since the last trimming */
+	struct co_context main;      /* the loop's own stack */
+	struct co_list ready;        /* run before this turn ends */
+	struct co_list later;        /* co_reschedule(): in the next turn, which follows at once */
+	struct co *idle;             /* the pool of stacks */
+	unsigned n_idle, n_idle_min; /* the second since the last trimming */
 	unsigned n_live;
 	struct loop_timer trim;
 };
@@ -64,24 +68,24 @@ struct loop_signals;
 
 struct loop {
 	const struct loop_backend_ops *ops;
-	void *be;			/* the back end's own */
+	void *be; /* the back end's own */
 	int event_fd;
 	bool running;
-	bool submitting;		/* inside a submitting call: no done() may run */
-	unsigned in_flight;		/* operations and jobs */
+	bool submitting;    /* inside a submitting call: no done() may run */
+	unsigned in_flight; /* operations and jobs */
 
 	/* Written by other threads, by atomic operations only. */
-	struct loop_task *posted;	/* newest first */
-	struct loop_op *finished;	/* by workers, newest first */
-	unsigned sleeping;		/* whoever takes it from 1 to 0 writes to event_fd */
+	struct loop_task *posted; /* newest first */
+	struct loop_op *finished; /* by workers, newest first */
+	unsigned sleeping;        /* whoever takes it from 1 to 0 writes to event_fd */
 	unsigned stop;
 
 	struct loop_task *turn_end, **turn_end_tail;
-	struct loop_timer **heap;	/* 1-based */
+	struct loop_timer **heap; /* 1-based */
 	unsigned n_timers, heap_size;
 	uint64_t timer_seq;
 	struct co_sched co;
-	struct workers *workers;	/* made by the first job */
+	struct workers *workers; /* made by the first job */
 	struct loop_signals *signals;
 	struct loop_stats stats;
 };
@@ -97,7 +101,7 @@ void loop_op_to_worker(struct loop_op *op);
 
 /* Timers, timer.c. */
 void loop_timers_fire(struct loop *l);
-int64_t loop_timers_timeout(const struct loop *l);	/* until the next one; -1: there is none */
+int64_t loop_timers_timeout(const struct loop *l); /* until the next one; -1: there is none */
 
 void loop_signals_free(struct loop *l);
 

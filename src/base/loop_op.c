@@ -1,5 +1,6 @@
 /*
- * Asynchronous operations: the submitting calls, their one completion, and how a thread performs one.
+ * Asynchronous operations: the submitting calls, their one completion, and how a thread performs
+ * one.
  */
 #include "base/loop_impl.h"
 
@@ -72,7 +73,8 @@ void loop_fsync(struct loop *l, struct loop_op *op, int fd, bool data_only)
 	op_submit(op);
 }
 
-void loop_fallocate(struct loop *l, struct loop_op *op, int fd, int mode, uint64_t off, uint64_t len)
+void loop_fallocate(struct loop *l, struct loop_op *op, int fd, int mode, uint64_t off,
+		    uint64_t len)
 {
 	op_init(l, op, OP_FALLOCATE, fd);
 	op->arg = mode;
@@ -101,18 +103,14 @@ void loop_op_to_worker(struct loop_op *op)
 static ssize_t perform_once(const struct loop_op *op)
 {
 	switch ((enum loop_op_kind)op->kind) {
-	case OP_READV:
-		return preadv(op->fd, op->ptr, (int)op->len, (off_t)op->off);
+	case OP_READV: return preadv(op->fd, op->ptr, (int)op->len, (off_t)op->off);
 	case OP_WRITEV:
 		if (op->arg)
 			return pwritev2(op->fd, op->ptr, (int)op->len, (off_t)op->off, op->arg);
 		return pwritev(op->fd, op->ptr, (int)op->len, (off_t)op->off);
-	case OP_FSYNC:
-		return op->arg ? fdatasync(op->fd) : fsync(op->fd);
-	case OP_FALLOCATE:
-		return fallocate(op->fd, op->arg, (off_t)op->off, (off_t)op->len);
-	case OP_JOB:
-		break;
+	case OP_FSYNC: return op->arg ? fdatasync(op->fd) : fsync(op->fd);
+	case OP_FALLOCATE: return fallocate(op->fd, op->arg, (off_t)op->off, (off_t)op->len);
+	case OP_JOB: break;
 	}
 	errno = EINVAL;
 	return -1;

@@ -56,12 +56,12 @@ bool loop_on_signal(struct loop *l, int signo, void (*fn)(int signo, void *arg),
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if (!s) {
 		s = g_new0(struct loop_signals, 1);
-		s->watch = (struct loop_watch){ .ready = signals_ready, .fd = fd, .events = POLLIN };
+		s->watch = (struct loop_watch){.ready = signals_ready, .fd = fd, .events = POLLIN};
 		l->signals = s;
 		loop_watch_add(l, &s->watch);
 	}
 	s->set = set;
-	s->handlers[signo] = (struct handler){ fn, arg };
+	s->handlers[signo] = (struct handler){fn, arg};
 	return true;
 }
 

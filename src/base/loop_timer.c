@@ -1,5 +1,6 @@
 /*
- * The timers of a loop: a binary heap from index 1 on, earliest first, and first set first among equals.
+ * The timers of a loop: a binary heap from index 1 on, earliest first, and first set first among
+ * equals.
  */
 #include "base/loop_impl.h"
 

@@ -1,12 +1,13 @@
 /*
- * The loop on io_uring. Operations become queue entries at once, the kernel sees them in the one enter
- * of the turn. Nothing is lost when the ring is full: what does not fit, or would make more completions
- * than the completion ring holds, waits in the backlog.
+ * The loop on io_uring. Operations become queue entries at once, the kernel sees them in the one
+ * enter of the turn. Nothing is lost when the ring is full: what does not fit, or would make more
+ * completions than the completion ring holds, waits in the backlog.
  *
- * A watch is a one-shot poll that is armed again after ready() returned: so the kernel looks at the level
- * each time. The poll belongs to a record of its own (struct ur_watch) that outlives the watch until its
- * last completion came; arming and cancelling are collected and done at the turn's end, so that a watch
- * added and removed within a turn costs nothing. The eventfd has a multi-shot poll and is never read.
+ * A watch is a one-shot poll that is armed again after ready() returned: so the kernel looks at the
+ * level each time. The poll belongs to a record of its own (struct ur_watch) that outlives the
+ * watch until its last completion came; arming and cancelling are collected and done at the turn's
+ * end, so that a watch added and removed within a turn costs nothing. The eventfd has a multi-shot
+ * poll and is never read.
  *
  * user_data is a pointer with the kind of its target in the lowest bits.
  */
@@ -23,7 +24,7 @@
 enum {
 	SQ_ENTRIES = 128,
 	CQ_ENTRIES = 1024,
-	MAX_IN_FLIGHT = CQ_ENTRIES - 2 * SQ_ENTRIES,	/* the rest is for polls */
+	MAX_IN_FLIGHT = CQ_ENTRIES - 2 * SQ_ENTRIES, /* the rest is for polls */
 	BATCH = 64,
 };
 
@@ -32,8 +33,8 @@ enum tag { TAG_OP, TAG_WATCH, TAG_EVENT_FD, TAG_NONE, TAG_MASK = 3 };
 enum watch_want { WANT_NOTHING, WANT_ARM, WANT_CANCEL };
 
 struct ur_watch {
-	struct loop_watch *w;		/* NULL: removed, waits for its last completion */
-	struct ur_watch *next;		/* on the wanting or the spare list */
+	struct loop_watch *w;  /* NULL: removed, waits for its last completion */
+	struct ur_watch *next; /* on the wanting or the spare list */
 	struct ur_watch *all_next;
 	enum watch_want want;
 	bool armed, listed;
@@ -43,7 +44,7 @@ struct ur {
 	struct io_uring ring;
 	bool is_open, is_enabled, has_ring_fd;
 	bool event_fd_armed;
-	unsigned in_kernel;		/* operations that were given to the ring */
+	unsigned in_kernel; /* operations that were given to the ring */
 	struct loop_op *backlog, **backlog_tail;
 	struct ur_watch *wanting, *spare, *all;
 };
@@ -52,22 +53,23 @@ static bool ring_init(struct ur *ur, GError **error)
 {
 	/* From the newest kernels to the oldest: each line asks for less. */
 	static const unsigned wishes[] = {
-		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-			IORING_SETUP_SUBMIT_ALL,
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
 		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
 		0,
 	};
 	int ret = -EINVAL;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(wishes) && ret == -EINVAL; i++) {
-		struct io_uring_params params = { .cq_entries = CQ_ENTRIES };
+		struct io_uring_params params = {.cq_entries = CQ_ENTRIES};
 
 		/* The thread that runs the loop enables it: only that one may submit then. */
 		params.flags = wishes[i] | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
 		ret = io_uring_queue_init_params(SQ_ENTRIES, &ur->ring, &params);
 	}
 	if (ret < 0)
-		return err_set_errno(error, -ret, "cannot make an io_uring (OUTBOARD_LOOP=epoll "
+		return err_set_errno(error, -ret,
+				     "cannot make an io_uring (OUTBOARD_LOOP=epoll "
 				     "does without)");
 	ur->is_open = true;
 	return true;
@@ -76,15 +78,16 @@ static bool ring_init(struct ur *ur, GError **error)
 static bool ring_check(struct ur *ur, GError **error)
 {
 	static const int needed[] = {
-		IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_READ, IORING_OP_WRITE, IORING_OP_FSYNC,
-		IORING_OP_FALLOCATE, IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE,
+		IORING_OP_READV, IORING_OP_WRITEV,    IORING_OP_READ,     IORING_OP_WRITE,
+		IORING_OP_FSYNC, IORING_OP_FALLOCATE, IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE,
 	};
 	const unsigned features = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
 	struct io_uring_probe *probe;
 	bool ok;
 
 	if ((ur->ring.features & features) != features)
-		return err_set(error, ENOSYS, "the io_uring of this kernel is too old (needs 5.13)");
+		return err_set(error, ENOSYS,
+			       "the io_uring of this kernel is too old (needs 5.13)");
 	probe = io_uring_get_probe_ring(&ur->ring);
 	ok = probe != NULL;
 	for (unsigned i = 0; ok && i < G_N_ELEMENTS(needed); i++)
@@ -168,11 +171,13 @@ static void prep_rw(struct io_uring_sqe *sqe, const struct loop_op *op)
 {
 	const struct iovec *iov = op->ptr;
 
-	if (op->len == 1 && iov->iov_len <= INT_MAX) {	/* saves the kernel fetching the iovec */
+	if (op->len == 1 && iov->iov_len <= INT_MAX) { /* saves the kernel fetching the iovec */
 		if (op->kind == OP_READV)
-			io_uring_prep_read(sqe, op->fd, iov->iov_base, (unsigned)iov->iov_len, op->off);
+			io_uring_prep_read(sqe, op->fd, iov->iov_base, (unsigned)iov->iov_len,
+					   op->off);
 		else
-			io_uring_prep_write(sqe, op->fd, iov->iov_base, (unsigned)iov->iov_len, op->off);
+			io_uring_prep_write(sqe, op->fd, iov->iov_base, (unsigned)iov->iov_len,
+					    op->off);
 	} else if (op->kind == OP_READV) {
 		io_uring_prep_readv(sqe, op->fd, iov, (unsigned)op->len, op->off);
 	} else {
@@ -185,17 +190,12 @@ static void prep_op(struct io_uring_sqe *sqe, struct loop_op *op)
 {
 	switch ((enum loop_op_kind)op->kind) {
 	case OP_READV:
-	case OP_WRITEV:
-		prep_rw(sqe, op);
-		break;
-	case OP_FSYNC:
-		io_uring_prep_fsync(sqe, op->fd, op->arg ? IORING_FSYNC_DATASYNC : 0);
-		break;
+	case OP_WRITEV: prep_rw(sqe, op); break;
+	case OP_FSYNC: io_uring_prep_fsync(sqe, op->fd, op->arg ? IORING_FSYNC_DATASYNC : 0); break;
 	case OP_FALLOCATE:
 		io_uring_prep_fallocate(sqe, op->fd, op->arg, (off_t)op->off, (off_t)op->len);
 		break;
-	case OP_JOB:
-		assert(!"jobs go to workers");
+	case OP_JOB: assert(!"jobs go to workers");
 	}
 	set_target(sqe, op, TAG_OP);
 }
@@ -255,7 +255,7 @@ static void op_done(struct loop *l, struct loop_op *op, int res)
 	if (res == -EINTR)
 		ur_submit(l, op);
 	else if (res == -EAGAIN && may_block(op))
-		loop_op_to_worker(op);		/* the ring will not wait for this file, a thread does */
+		loop_op_to_worker(op); /* the ring will not wait for this file, a thread does */
 	else
 		loop_op_complete(op, res);
 }
@@ -304,7 +304,7 @@ static void ur_watch_remove(struct loop *l, struct loop_watch *w)
 	if (u->armed)
 		want(ur, u, WANT_CANCEL);
 	else if (u->listed)
-		u->want = WANT_NOTHING;		/* do_wanted() takes it */
+		u->want = WANT_NOTHING; /* do_wanted() takes it */
 	else
 		put_spare(ur, u);
 }
@@ -314,7 +314,7 @@ static void ur_watch_modify(struct loop *l, struct loop_watch *w)
 	struct ur_watch *u = w->priv;
 
 	if (!u->armed)
-		return;		/* takes the new events when it is armed */
+		return; /* takes the new events when it is armed */
 	ur_watch_remove(l, w);
 	ur_watch_add(l, w);
 }
@@ -360,10 +360,10 @@ static void watch_done(struct ur *ur, struct ur_watch *u, int res)
 
 	u->armed = false;
 	if (w) {
-		want(ur, u, WANT_ARM);		/* first, because ready() may free the watch */
+		want(ur, u, WANT_ARM); /* first, because ready() may free the watch */
 		w->ready(w, res >= 0 ? (unsigned)res : POLLNVAL);
 	} else if (u->listed) {
-		u->want = WANT_NOTHING;		/* the cancellation came too late */
+		u->want = WANT_NOTHING; /* the cancellation came too late */
 	} else {
 		put_spare(ur, u);
 	}
@@ -403,17 +403,12 @@ static void reap(struct loop *l)
 			void *target = (void *)(uintptr_t)(data & ~(uint64_t)TAG_MASK);
 
 			switch ((enum tag)(data & TAG_MASK)) {
-			case TAG_OP:
-				op_done(l, target, copies[i].res);
-				break;
-			case TAG_WATCH:
-				watch_done(ur, target, copies[i].res);
-				break;
+			case TAG_OP: op_done(l, target, copies[i].res); break;
+			case TAG_WATCH: watch_done(ur, target, copies[i].res); break;
 			case TAG_EVENT_FD:
 				ur->event_fd_armed = copies[i].flags & IORING_CQE_F_MORE;
 				break;
-			default:
-				break;
+			default: break;
 			}
 		}
 	}
@@ -422,7 +417,7 @@ static void reap(struct loop *l)
 static void ur_turn(struct loop *l, int64_t timeout_ns)
 {
 	struct ur *ur = l->be;
-	struct __kernel_timespec ts = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
+	struct __kernel_timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
 	struct io_uring_cqe *cqe;
 	unsigned queued;
 	int ret = 0;
@@ -435,8 +430,8 @@ static void ur_turn(struct loop *l, int64_t timeout_ns)
 	if (timeout_ns != 0)
 		ret = io_uring_submit_and_wait_timeout(&ur->ring, &cqe, 1,
 						       timeout_ns > 0 ? &ts : NULL, NULL);
-	else if (queued ||
-		 IO_URING_READ_ONCE(*ur->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
+	else if (queued || IO_URING_READ_ONCE(*ur->ring.sq.kflags) &
+				   (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
 		ret = io_uring_submit_and_get_events(&ur->ring);
 	/* Busy: completions must be reaped first, which happens now. */
 	if (ret < 0 && ret != -ETIME && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY)
@@ -446,15 +441,15 @@ static void ur_turn(struct loop *l, int64_t timeout_ns)
 }
 
 const struct loop_backend_ops loop_uring_ops = {
-	.id           = LOOP_URING,
-	.name         = "uring",
-	.open         = ur_open,
-	.close        = ur_close,
-	.enter        = ur_enter,
-	.leave        = ur_leave,
-	.submit       = ur_submit,
-	.turn         = ur_turn,
-	.watch_add    = ur_watch_add,
+	.id = LOOP_URING,
+	.name = "uring",
+	.open = ur_open,
+	.close = ur_close,
+	.enter = ur_enter,
+	.leave = ur_leave,
+	.submit = ur_submit,
+	.turn = ur_turn,
+	.watch_add = ur_watch_add,
 	.watch_modify = ur_watch_modify,
 	.watch_remove = ur_watch_remove,
 };

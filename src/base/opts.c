@@ -1,6 +1,7 @@
 /*
- * Options as an ordered list of keys and values. What a caller asks for is remembered, present or not: the
- * present keys nobody asked for are the unknown ones, and what was asked for is the list of known ones.
+ * Options as an ordered list of keys and values. What a caller asks for is remembered, present or
+ * not: the present keys nobody asked for are the unknown ones, and what was asked for is the list
+ * of known ones.
  */
 #include "base/opts.h"
 
@@ -16,8 +17,8 @@ struct opt {
 };
 
 struct opts {
-	GPtrArray *list;	/* of struct opt */
-	GPtrArray *known;	/* keys asked for */
+	GPtrArray *list;  /* of struct opt */
+	GPtrArray *known; /* keys asked for */
 };
 
 static void opt_free(gpointer p)
@@ -167,8 +168,8 @@ const char *opts_get(struct opts *o, const char *key)
 
 bool opts_get_bool(struct opts *o, const char *key, bool *value, GError **error)
 {
-	static const char *const yes[] = { "on", "yes", "true", NULL };
-	static const char *const no[] = { "off", "no", "false", NULL };
+	static const char *const yes[] = {"on", "yes", "true", NULL};
+	static const char *const no[] = {"off", "no", "false", NULL};
 	const char *text = opts_get(o, key);
 
 	if (!text)
@@ -193,8 +194,9 @@ bool opts_get_u64(struct opts *o, const char *key, uint64_t min, uint64_t max, u
 	errno = 0;
 	v = g_ascii_strtoull(text, &end, hex ? 16 : 10);
 	if (!g_ascii_isdigit(*text) || *end || errno || v < min || v > max)
-		return err_set(error, EINVAL, "option %s=%s: must be a number from %" PRIu64
-			       " to %" PRIu64, key, text, min, max);
+		return err_set(error, EINVAL,
+			       "option %s=%s: must be a number from %" PRIu64 " to %" PRIu64, key,
+			       text, min, max);
 	*value = v;
 	return true;
 }

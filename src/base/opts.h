@@ -1,7 +1,8 @@
 /*
- * key=value,key=value as QEMU users know it: ",," is a comma inside a value, a bare key is key=on (or the value of
- * the first key where the caller names an implied one). Every set-up function takes its options from one of these;
- * what nobody asked for is refused by opts_check_used() with the known names.
+ * key=value,key=value as QEMU users know it: ",," is a comma inside a value, a bare key is key=on
+ * (or the value of the first key where the caller names an implied one). Every set-up function
+ * takes its options from one of these; what nobody asked for is refused by opts_check_used() with
+ * the known names.
  */
 #pragma once
 
@@ -16,15 +17,22 @@ struct opts *opts_parse(const char *text, const char *implied, GError **error);
 struct opts *opts_new(void);
 void opts_free(struct opts *o);
 void opts_set(struct opts *o, const char *key, const char *value);
-/* A copy with only the keys that begin with prefix, which is taken off ("file." turns "file.driver" into "driver"). */
+/*
+ * A copy with only the keys that begin with prefix, which is taken off ("file." turns "file.driver"
+ * into "driver").
+ */
 struct opts *opts_sub(struct opts *o, const char *prefix);
 
 /* Each marks the key as used; the value of an absent key is the default. */
-const char *opts_get(struct opts *o, const char *key);			/* NULL: absent; owned by o */
-bool opts_get_bool(struct opts *o, const char *key, bool *value, GError **error);	/* on|off|yes|no|true|false */
-bool opts_get_u64(struct opts *o, const char *key, uint64_t min, uint64_t max, uint64_t *value, GError **error);
-bool opts_get_size(struct opts *o, const char *key, uint64_t *value, GError **error);	/* K M G T P, powers of 1024 */
-bool opts_get_enum(struct opts *o, const char *key, const char *const *names, int *value, GError **error);
+const char *opts_get(struct opts *o, const char *key); /* NULL: absent; owned by o */
+bool opts_get_bool(struct opts *o, const char *key, bool *value,
+		   GError **error); /* on|off|yes|no|true|false */
+bool opts_get_u64(struct opts *o, const char *key, uint64_t min, uint64_t max, uint64_t *value,
+		  GError **error);
+bool opts_get_size(struct opts *o, const char *key, uint64_t *value,
+		   GError **error); /* K M G T P, powers of 1024 */
+bool opts_get_enum(struct opts *o, const char *key, const char *const *names, int *value,
+		   GError **error);
 bool opts_check_used(struct opts *o, const char *what, GError **error);
 
 /* "100M", "4.5G", "512" to bytes; the whole text must be used. */

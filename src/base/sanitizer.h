@@ -1,6 +1,6 @@
 /*
- * What AddressSanitizer, ThreadSanitizer and valgrind must know of stacks that are not the thread's own.
- * Without them every function here is empty.
+ * What AddressSanitizer, ThreadSanitizer and valgrind must know of stacks that are not the thread's
+ * own. Without them every function here is empty.
  */
 #pragma once
 

@@ -18,8 +18,10 @@ static int suffix_power(char c)
 
 static bool size_bad(const char *text, GError **error)
 {
-	return err_set(error, EINVAL, "\"%s\" is not a size: must be a number of bytes, or one with "
-		       "K, M, G, T or P behind it (like 512, 100M, 4.5G)", text);
+	return err_set(error, EINVAL,
+		       "\"%s\" is not a size: must be a number of bytes, or one with "
+		       "K, M, G, T or P behind it (like 512, 100M, 4.5G)",
+		       text);
 }
 
 static bool size_too_big(const char *text, GError **error)
@@ -64,7 +66,7 @@ bool size_parse(const char *text, uint64_t *bytes, GError **error)
 /* Powers of 1000, as on the boxes that discs come in. */
 char *size_text(uint64_t bytes)
 {
-	static const char *const units[] = { "kB", "MB", "GB", "TB", "PB", "EB" };
+	static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
 	uint64_t unit = 1000, tenths;
 	unsigned i = 0;
 

@@ -15,30 +15,31 @@
 #include "base/err.h"
 
 enum {
-	MAX_FDS = 253,		/* in one message, by Linux (SCM_MAX_FD) */
+	MAX_FDS = 253, /* in one message, by Linux (SCM_MAX_FD) */
 	BACKLOG = 64,
-	CONNECT_TIMEOUT_S = 5,	/* when the listener's backlog is full */
+	CONNECT_TIMEOUT_S = 5, /* when the listener's backlog is full */
 };
 
 static bool fill_address(struct sockaddr_un *sa, const char *path, GError **error)
 {
 	size_t len = strlen(path);
 
-	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	*sa = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (!len || len >= sizeof(sa->sun_path))
-		return err_set(error, ENAMETOOLONG, "socket path \"%s\" has %zu bytes, must be 1 to %zu",
-			       path, len, sizeof(sa->sun_path) - 1);
+		return err_set(error, ENAMETOOLONG,
+			       "socket path \"%s\" has %zu bytes, must be 1 to %zu", path, len,
+			       sizeof(sa->sun_path) - 1);
 	memcpy(sa->sun_path, path, len);
 	return true;
 }
 
 /*
- * Did the process end whose listener fd is connected to? Its io_uring may keep the socket alive for a moment after the
- * process was killed.
+ * Did the process end whose listener fd is connected to? Its io_uring may keep the socket alive for
+ * a moment after the process was killed.
  */
 static bool is_listener_dead(int fd)
 {
-	struct pollfd p = { .events = POLLIN };
+	struct pollfd p = {.events = POLLIN};
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 	bool dead;
@@ -48,7 +49,7 @@ static bool is_listener_dead(int fd)
 	p.fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
 	if (p.fd < 0)
 		return errno == ESRCH;
-	dead = poll(&p, 1, 0) > 0;	/* also while nobody has waited for it */
+	dead = poll(&p, 1, 0) > 0; /* also while nobody has waited for it */
 	close(p.fd);
 	return dead;
 }
@@ -82,7 +83,8 @@ static bool remove_leftover(const struct sockaddr_un *sa, GError **error)
 		return err_set_errno(error, err, "cannot tell whether anyone listens on %s",
 				     sa->sun_path);
 	if (unlink(sa->sun_path) < 0 && errno != ENOENT)
-		return err_set_errno(error, errno, "cannot remove the left-over socket %s", sa->sun_path);
+		return err_set_errno(error, errno, "cannot remove the left-over socket %s",
+				     sa->sun_path);
 	return true;
 }
 
@@ -108,8 +110,8 @@ int sock_listen_unix(const char *path, GError **error)
 
 int sock_connect_unix(const char *path, GError **error)
 {
-	const struct timeval timeout = { .tv_sec = CONNECT_TIMEOUT_S };
-	const struct timeval never = { 0 };
+	const struct timeval timeout = {.tv_sec = CONNECT_TIMEOUT_S};
+	const struct timeval never = {0};
 	struct sockaddr_un sa;
 	int fd;
 
@@ -135,7 +137,10 @@ int sock_connect_unix(const char *path, GError **error)
 	return fd;
 }
 
-/* After a call failed with err: waits if that helps; to try again 0 or what poll() saw, else -errno. */
+/*
+ * After a call failed with err: waits if that helps; to try again 0 or what poll() saw, else
+ * -errno.
+ */
 static co_fn int wait_for(int fd, unsigned events, int err)
 {
 	if (err == EINTR || err == ECONNABORTED)
@@ -155,7 +160,8 @@ co_fn int sock_accept(int fd)
 		ret = wait_for(fd, POLLIN, errno);
 		if (ret < 0)
 			return ret;
-		if (ret > 0 && ret & POLLHUP)	/* a non-blocking accept() of it only says EAGAIN, for ever */
+		if (ret > 0 &&
+		    ret & POLLHUP) /* a non-blocking accept() of it only says EAGAIN, for ever */
 			return -ESHUTDOWN;
 	}
 }
@@ -201,12 +207,14 @@ static int fd_list_fail(struct fd_list *l, int err)
 static co_fn int recv_some(int fd, void *buf, size_t len, struct fd_list *l)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(MAX_FDS * sizeof(int))];
-	struct iovec iov = { buf, len < INT_MAX ? len : INT_MAX };
+	struct iovec iov = {buf, len < INT_MAX ? len : INT_MAX};
 
 	for (;;) {
 		struct msghdr msg = {
-			.msg_iov = &iov, .msg_iovlen = 1,
-			.msg_control = control, .msg_controllen = sizeof(control),
+			.msg_iov = &iov,
+			.msg_iovlen = 1,
+			.msg_control = control,
+			.msg_controllen = sizeof(control),
 		};
 		ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 		int ret;
@@ -223,7 +231,7 @@ static co_fn int recv_some(int fd, void *buf, size_t len, struct fd_list *l)
 
 co_fn int sock_recv_all(int fd, void *buf, size_t len, int *fds, unsigned max_fds, unsigned *n_fds)
 {
-	struct fd_list l = { .fds = fds, .max = fds ? max_fds : 0 };
+	struct fd_list l = {.fds = fds, .max = fds ? max_fds : 0};
 	size_t done = 0;
 
 	if (len > INT_MAX)
@@ -266,8 +274,8 @@ co_fn int sock_send_all(int fd, const void *buf, size_t len, const int *fds, uns
 	if (n_fds > MAX_FDS || (n_fds && !len))
 		return -EINVAL;
 	while (done < len) {
-		struct iovec iov = { (char *)buf + done, len - done };
-		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+		struct iovec iov = {(char *)buf + done, len - done};
+		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 		ssize_t n;
 
 		if (n_fds && !done)

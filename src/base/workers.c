@@ -16,8 +16,8 @@ enum { MAX_WORKERS = 16, IDLE_SECONDS = 5 };
 struct worker_slot {
 	struct workers *pool;
 	pthread_t thread;
-	bool to_join;		/* the loop's thread only */
-	bool running;		/* under the lock */
+	bool to_join; /* the loop's thread only */
+	bool running; /* under the lock */
 };
 
 struct workers {
@@ -122,7 +122,7 @@ static void start_worker(struct workers *w)
 	if (err) {
 		if (w->n_threads == 0)
 			g_error("cannot start a worker thread: %s", g_strerror(err));
-		return;		/* those that exist will do it */
+		return; /* those that exist will do it */
 	}
 	w->n_threads++;
 }

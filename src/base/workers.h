@@ -1,6 +1,7 @@
 /*
- * Threads for what would block a loop: jobs, and the file operations of the epoll back end. A pool belongs
- * to one loop. Threads start when work finds none idle and end after some seconds without any.
+ * Threads for what would block a loop: jobs, and the file operations of the epoll back end. A pool
+ * belongs to one loop. Threads start when work finds none idle and end after some seconds without
+ * any.
  */
 #pragma once
 

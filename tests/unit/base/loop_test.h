@@ -12,7 +12,7 @@
 #include "base/co.h"
 #include "base/sanitizer.h"
 
-enum { EXIT_SKIPPED = 77 };	/* for meson: this host has no such back end */
+enum { EXIT_SKIPPED = 77 }; /* for meson: this host has no such back end */
 
 static inline struct loop *new_loop(void)
 {
@@ -50,7 +50,7 @@ static inline void test_main_co(void *arg)
 /* Runs fn(arg) as a coroutine on a new loop until it returns. */
 static inline void run_in_loop(void (*fn)(void *arg), void *arg)
 {
-	struct test_main m = { new_loop(), fn, arg };
+	struct test_main m = {new_loop(), fn, arg};
 
 	co_start(m.loop, test_main_co, &m);
 	loop_run(m.loop);

@@ -8,7 +8,7 @@
 
 static void test_byte_order(void **state)
 {
-	const uint8_t b[9] = { 0, 0x81, 0x92, 0xa3, 0xb4, 0xc5, 0xd6, 0xe7, 0xf8 };
+	const uint8_t b[9] = {0, 0x81, 0x92, 0xa3, 0xb4, 0xc5, 0xd6, 0xe7, 0xf8};
 	uint8_t w[9];
 
 	(void)state;
@@ -39,9 +39,10 @@ static void test_fields(void **state)
 		int field;
 		uint32_t max;
 	} cases[] = {
-		{ BIT(0, 0), 1 }, { BIT(3, 7), 1 }, { BITS(2, 3, 0), 15 }, { BITS(2, 7, 5), 7 },
-		{ BITS(1, 7, 0), 255 }, { U8(4), 255 }, { BE16(3), 0xffff }, { BE24(2), 0xffffff },
-		{ BE32(1), 0xffffffff }, { BE32(4), 0xffffffff },
+		{BIT(0, 0), 1},        {BIT(3, 7), 1},       {BITS(2, 3, 0), 15},
+		{BITS(2, 7, 5), 7},    {BITS(1, 7, 0), 255}, {U8(4), 255},
+		{BE16(3), 0xffff},     {BE24(2), 0xffffff},  {BE32(1), 0xffffffff},
+		{BE32(4), 0xffffffff},
 	};
 
 	(void)state;
@@ -65,8 +66,8 @@ static void test_fields(void **state)
 
 static void test_fields_lie_where_they_say(void **state)
 {
-	uint8_t p[8] = { 0 };
-	const uint8_t expect[8] = { 0x20, 0x05, 0x12, 0x34, 0, 0, 0, 0 };
+	uint8_t p[8] = {0};
+	const uint8_t expect[8] = {0x20, 0x05, 0x12, 0x34, 0, 0, 0, 0};
 
 	(void)state;
 	fld_put(p, BITS(0, 5, 4), 2);
@@ -90,12 +91,12 @@ static void pieces_init(struct pieces *p)
 	memcpy(p->a, "abc", 3);
 	memcpy(p->b, "d", 1);
 	memcpy(p->c, "efghij", 6);
-	p->v[0] = (struct iovec){ p->a, 3 };
-	p->v[1] = (struct iovec){ NULL, 0 };
-	p->v[2] = (struct iovec){ p->b, 1 };
-	p->v[3] = (struct iovec){ p->c, 6 };
-	p->v[4] = (struct iovec){ NULL, 0 };
-	p->list = (struct iovs){ p->v, 5, iovs_sum(p->v, 5) };
+	p->v[0] = (struct iovec){p->a, 3};
+	p->v[1] = (struct iovec){NULL, 0};
+	p->v[2] = (struct iovec){p->b, 1};
+	p->v[3] = (struct iovec){p->c, 6};
+	p->v[4] = (struct iovec){NULL, 0};
+	p->list = (struct iovs){p->v, 5, iovs_sum(p->v, 5)};
 }
 
 static void test_scatter_get_every_range(void **state)
@@ -112,7 +113,7 @@ static void test_scatter_get_every_range(void **state)
 
 			assert_int_equal(iovs_get(&p.list, off, got, len), expect);
 			if (expect)
-				assert_memory_equal(got, "abcdefghij" + off, expect);
+				assert_memory_equal(got, &"abcdefghij"[off], expect);
 			if (expect < sizeof(got))
 				assert_int_equal(got[expect], '-');
 		}

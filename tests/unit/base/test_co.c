@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,14 +40,14 @@ static co_fn void outer(void *arg)
 	note(t, 'c');
 	assert_ptr_equal(co_self(), self);
 	co_wake(t->co);
-	co_wake(t->co);		/* adds nothing: it did not run yet */
+	co_wake(t->co); /* adds nothing: it did not run yet */
 	co_reschedule();
 	note(t, 'e');
 }
 
 static void test_start_runs_to_the_first_yield(void **state)
 {
-	struct trace t = { .n = 0 };
+	struct trace t = {.n = 0};
 
 	(void)state;
 	assert_null(co_self());
@@ -62,9 +63,9 @@ static co_fn void remembered(void *arg)
 	(void)arg;
 	co_wake(co_self());
 	co_wake(co_self());
-	co_sleep_ns(200000);	/* waits for its time, and leaves the wake-up alone */
+	co_sleep_ns(200000); /* waits for its time, and leaves the wake-up alone */
 	assert_true(loop_now_ns() - before >= 200000);
-	co_yield();		/* returns at once, and that was the one */
+	co_yield(); /* returns at once, and that was the one */
 }
 
 static void test_wake_up_is_remembered(void **state)
@@ -86,12 +87,12 @@ static co_fn void sleeper(void *arg)
 
 static co_fn void wake_twice(void *arg)
 {
-	struct trace t = { .n = 0 };
+	struct trace t = {.n = 0};
 	struct loop_stats before, after;
 
 	(void)arg;
 	co_start(co_loop(), sleeper, &t);
-	co_reschedule();	/* from here on inside a turn */
+	co_reschedule(); /* from here on inside a turn */
 	loop_get_stats(co_loop(), &before);
 	co_wake(t.co);
 	co_wake(t.co);
@@ -154,6 +155,39 @@ static void test_ten_thousand_at_once(void **state)
 	g_free(c);
 }
 
+static unsigned count_mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	unsigned n = 0;
+	int c;
+
+	assert_non_null(f);
+	while ((c = getc(f)) != EOF)
+		n += c == '\n';
+	fclose(f);
+	return n;
+}
+
+static co_fn void crowd_and_rest(void *arg)
+{
+	unsigned before = count_mappings();
+
+	crowd(arg);
+	assert_true(count_mappings() > before + CROWD / 4);
+	while (count_mappings() > before + 100)
+		co_sleep_ns(50000000);
+}
+
+/* Never ends if it is kept; a test has a time limit of its own. */
+static void test_idle_stacks_are_given_back(void **state)
+{
+	struct crowd *c = g_new0(struct crowd, 1);
+
+	(void)state;
+	run_in_loop(crowd_and_rest, c);
+	g_free(c);
+}
+
 static co_fn void deep(void *arg)
 {
 	unsigned *depth = arg;
@@ -205,7 +239,7 @@ static struct mix mix_up(bool yields)
 		x += y;
 		y += 0.5;
 	}
-	return (struct mix){ a, b, c, d, e, f, g, h, x, y };
+	return (struct mix){a, b, c, d, e, f, g, h, x, y};
 }
 
 static co_fn void registers(void *arg)
@@ -245,7 +279,7 @@ static co_fn void poll_it(void *arg)
 	assert_int_equal(co_poll(fds[1], POLLOUT, 0), POLLOUT);
 	assert_int_equal(write(fds[1], "x", 1), 1);
 	assert_int_equal(co_poll(fds[0], POLLIN, 0), POLLIN);
-	assert_int_equal(co_poll(fds[0], POLLIN, 1), POLLIN);	/* ready wins over a late deadline */
+	assert_int_equal(co_poll(fds[0], POLLIN, 1), POLLIN); /* ready wins over a late deadline */
 	assert_int_equal(read(fds[0], &c, 1), 1);
 	assert_int_equal(co_poll(fds[0], POLLIN, 1), 0);
 	close(fds[1]);
@@ -267,6 +301,7 @@ int main(void)
 		cmocka_unit_test(test_wake_up_is_remembered),
 		cmocka_unit_test(test_wake),
 		cmocka_unit_test(test_ten_thousand_at_once),
+		cmocka_unit_test(test_idle_stacks_are_given_back),
 		cmocka_unit_test(test_starting_from_one_another),
 		cmocka_unit_test(test_registers_survive),
 		cmocka_unit_test(test_poll),

@@ -28,7 +28,7 @@ struct actor {
 static void start_actors(struct scene *s, struct actor *a, const char *names, void (*fn)(void *arg))
 {
 	for (unsigned i = 0; names[i]; i++) {
-		a[i] = (struct actor){ s, names[i], false };
+		a[i] = (struct actor){s, names[i], false};
 		co_start(co_loop(), fn, &a[i]);
 	}
 }
@@ -43,7 +43,7 @@ static co_fn void wait_in_queue(void *arg)
 
 static co_fn void queue_play(void *arg)
 {
-	struct scene s = { .n = 0 };
+	struct scene s = {.n = 0};
 	struct actor a[4];
 
 	(void)arg;
@@ -75,7 +75,7 @@ static co_fn void wait_some_time(void *arg)
 
 static co_fn void timeout_play(void *arg)
 {
-	struct scene s = { .n = 0 };
+	struct scene s = {.n = 0};
 	struct actor a[3];
 
 	(void)arg;
@@ -83,7 +83,7 @@ static co_fn void timeout_play(void *arg)
 	while (!a[1].done)
 		co_sleep_ns(100000);
 	assert_string_equal(s.text, "-");
-	co_queue_wake_all(&s.queue);	/* the middle one left the list whole */
+	co_queue_wake_all(&s.queue); /* the middle one left the list whole */
 	co_reschedule();
 	assert_string_equal(s.text, "-ac");
 	assert_null(s.queue.tail);
@@ -114,14 +114,14 @@ static co_fn void lock_mutex(void *arg)
 
 static co_fn void mutex_play(void *arg)
 {
-	struct scene s = { .left = 4 };
+	struct scene s = {.left = 4};
 	struct actor a[4];
 
 	(void)arg;
 	start_actors(&s, a, "abcd", lock_mutex);
 	while (s.left)
 		co_reschedule();
-	assert_string_equal(s.text, "abcdabcdabcd");	/* nobody overtakes */
+	assert_string_equal(s.text, "abcdabcdabcd"); /* nobody overtakes */
 	assert_null(s.mutex.owner);
 }
 
@@ -155,7 +155,7 @@ static co_fn void lock_rwlock(void *arg)
 
 static co_fn void rwlock_play(void *arg)
 {
-	struct scene s = { .left = 8 };
+	struct scene s = {.left = 8};
 	struct actor a[8];
 
 	(void)arg;
@@ -189,7 +189,7 @@ static co_fn void use_sem(void *arg)
 
 static co_fn void sem_play(void *arg)
 {
-	struct scene s = { .left = 6, .sem.count = 2 };
+	struct scene s = {.left = 6, .sem.count = 2};
 	struct actor a[6];
 
 	(void)arg;
@@ -218,11 +218,11 @@ static co_fn void wait_for_drain(void *arg)
 
 static co_fn void drain_play(void *arg)
 {
-	struct scene s = { .n = 0 };
+	struct scene s = {.n = 0};
 	struct actor a[2];
 
 	(void)arg;
-	co_drain_wait(&s.drain);	/* nothing in flight: at once */
+	co_drain_wait(&s.drain); /* nothing in flight: at once */
 	co_drain_enter(&s.drain);
 	co_drain_enter(&s.drain);
 	start_actors(&s, a, "ab", wait_for_drain);
@@ -230,7 +230,7 @@ static co_fn void drain_play(void *arg)
 	co_reschedule();
 	assert_int_equal(s.n, 0);
 	co_drain_leave(&s.drain);
-	co_drain_enter(&s.drain);	/* before they run: they have to go on waiting */
+	co_drain_enter(&s.drain); /* before they run: they have to go on waiting */
 	co_reschedule();
 	assert_int_equal(s.n, 0);
 	co_drain_leave(&s.drain);

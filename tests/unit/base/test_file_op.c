@@ -26,8 +26,8 @@ static int temp_file(void)
 static co_fn void write_and_read(void *arg)
 {
 	char a[] = "hello, ", b[] = "world", in[16] = "";
-	struct iovec out[2] = { { a, 7 }, { b, 5 } };
-	struct iovec one = { in, sizeof(in) };
+	struct iovec out[2] = {{a, 7}, {b, 5}};
+	struct iovec one = {in, sizeof(in)};
 	struct stat st;
 	int fd = temp_file();
 
@@ -36,7 +36,7 @@ static co_fn void write_and_read(void *arg)
 	assert_int_equal(co_pwritev(fd, out, 1, 4096, RWF_DSYNC), 7);
 	assert_int_equal(co_fsync(fd, true), 0);
 	assert_int_equal(co_fsync(fd, false), 0);
-	assert_int_equal(co_preadv(fd, &one, 1, 4096), 12);	/* short: the file ends */
+	assert_int_equal(co_preadv(fd, &one, 1, 4096), 12); /* short: the file ends */
 	assert_string_equal(in, "hello, world");
 	assert_int_equal(co_preadv(fd, &one, 1, 1 << 20), 0);
 	assert_int_equal(co_fallocate(fd, 0, 0, 1 << 16), 0);
@@ -54,7 +54,7 @@ static void test_write_and_read(void **state)
 static co_fn void errors(void *arg)
 {
 	char c = 0;
-	struct iovec v = { &c, 1 };
+	struct iovec v = {&c, 1};
 	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
 	(void)arg;
@@ -63,7 +63,7 @@ static co_fn void errors(void *arg)
 	assert_int_equal(co_fsync(-1, false), -EBADF);
 	assert_int_equal(co_fallocate(fd, 0, 0, 1), -EBADF);
 	v.iov_base = NULL;
-	if (!runs_on_valgrind())	/* which complains about it, and rightly so */
+	if (!runs_on_valgrind()) /* which complains about it, and rightly so */
 		assert_int_equal(co_preadv(fd, &v, 1, 0), -EFAULT);
 	close(fd);
 }
@@ -100,9 +100,9 @@ static void read_op_done(struct loop_op *op, int res)
 
 static co_fn void read_many(void *arg)
 {
-	struct many m = { temp_file(), MANY, co_self() };
+	struct many m = {temp_file(), MANY, co_self()};
 	struct read_op *ops = g_new0(struct read_op, MANY);
-	uint32_t block[BLOCK / 4] = { 0 };
+	uint32_t block[BLOCK / 4] = {0};
 
 	(void)arg;
 	for (unsigned i = 0; i < MANY; i++) {
@@ -115,12 +115,13 @@ static co_fn void read_many(void *arg)
 			struct read_op *r = &ops[i];
 
 			r->op.done = read_op_done;
-			r->iov = (struct iovec){ r->data, BLOCK };
+			r->iov = (struct iovec){r->data, BLOCK};
 			r->number = i;
 			r->many = &m;
 			r->data[0] = ~0u;
 			loop_preadv(co_loop(), &r->op, m.fd, &r->iov, 1, (uint64_t)i * BLOCK);
-			assert_int_equal(m.left, MANY);	/* none completes inside a submitting call */
+			assert_int_equal(m.left,
+					 MANY); /* none completes inside a submitting call */
 		}
 		while (m.left)
 			co_yield();
@@ -145,7 +146,7 @@ static co_fn void reader_co(void *arg)
 {
 	struct reader *r = arg;
 	uint32_t data[BLOCK / 4];
-	struct iovec v = { data, BLOCK };
+	struct iovec v = {data, BLOCK};
 
 	for (unsigned i = 0; i < 5; i++)
 		assert_int_equal(co_preadv(r->fd, &v, 1, i * BLOCK), BLOCK);
@@ -156,7 +157,7 @@ static co_fn void reader_co(void *arg)
 static co_fn void readers(void *arg)
 {
 	unsigned left = 1000;
-	struct reader r = { temp_file(), &left, co_self() };
+	struct reader r = {temp_file(), &left, co_self()};
 
 	(void)arg;
 	assert_int_equal(ftruncate(r.fd, 16 * BLOCK), 0);
@@ -195,10 +196,10 @@ static void resubmit_done(struct loop_op *op, int res)
 
 static co_fn void resubmit(void *arg)
 {
-	struct resubmitted r = { .op.done = resubmit_done, .left = 100, .waiter = co_self() };
+	struct resubmitted r = {.op.done = resubmit_done, .left = 100, .waiter = co_self()};
 
 	(void)arg;
-	r.iov = (struct iovec){ &r.c, 1 };
+	r.iov = (struct iovec){&r.c, 1};
 	r.fd = temp_file();
 	assert_int_equal(write(r.fd, "x", 1), 1);
 	loop_preadv(co_loop(), &r.op, r.fd, &r.iov, 1, 0);
@@ -253,7 +254,7 @@ static co_fn void jobs_co(void *arg)
 
 static co_fn void jobs(void *arg)
 {
-	struct jobs j = { 500, co_self() };
+	struct jobs j = {500, co_self()};
 
 	(void)arg;
 	for (unsigned i = j.left; i > 0; i--)

@@ -22,7 +22,7 @@ static void keep(enum log_level level, const char *area, const char *text, void 
 
 static void test_lines_and_levels(void **state)
 {
-	struct seen s = { 0 };
+	struct seen s = {0};
 
 	(void)state;
 	log_set_sink(keep, &s);
@@ -59,7 +59,7 @@ static void test_level_names(void **state)
 
 static void test_control_characters(void **state)
 {
-	struct seen s = { 0 };
+	struct seen s = {0};
 
 	(void)state;
 	log_set_sink(keep, &s);
@@ -70,8 +70,8 @@ static void test_control_characters(void **state)
 
 static void test_limit(void **state)
 {
-	struct log_limit limit = { 0 };
-	struct seen s = { 0 };
+	struct log_limit limit = {0};
+	struct seen s = {0};
 
 	(void)state;
 	log_set_sink(keep, &s);
@@ -79,7 +79,7 @@ static void test_limit(void **state)
 		log_limited(&limit, LOG_WARN, "virtio", "bad descriptor %u", i);
 	assert_int_equal(s.lines, 10);
 	assert_string_equal(s.text, "bad descriptor 9");
-	limit.window_start_ns = loop_now_ns() - 6000000000u;	/* six seconds later */
+	limit.window_start_ns = loop_now_ns() - 6000000000u; /* six seconds later */
 	log_limited(&limit, LOG_WARN, "virtio", "bad again");
 	assert_int_equal(s.lines, 12);
 	assert_string_equal(s.text, "bad again");

@@ -17,7 +17,7 @@ struct posted {
 struct poster {
 	struct loop *loop;
 	struct posted *posts;
-	unsigned expected;	/* number of the next one to arrive */
+	unsigned expected; /* number of the next one to arrive */
 	unsigned *left;
 };
 
@@ -49,9 +49,9 @@ static void test_posts_from_threads_keep_their_order(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < POSTERS; i++) {
-		posters[i] = (struct poster){ l, g_new0(struct posted, POSTS), 0, &left };
+		posters[i] = (struct poster){l, g_new0(struct posted, POSTS), 0, &left};
 		for (unsigned k = 0; k < POSTS; k++)
-			posters[i].posts[k] = (struct posted){ { .run = posted_run }, &posters[i], k };
+			posters[i].posts[k] = (struct posted){{.run = posted_run}, &posters[i], k};
 		pthread_create(&threads[i], NULL, poster_main, &posters[i]);
 	}
 	loop_run(l);
@@ -83,7 +83,7 @@ static void counter_run(struct loop_task *t)
 
 static void test_pending_task_is_posted_once(void **state)
 {
-	struct counter c = { .task.run = counter_run, .loop = new_loop() };
+	struct counter c = {.task.run = counter_run, .loop = new_loop()};
 
 	(void)state;
 	loop_post(c.loop, &c.task);
@@ -95,7 +95,7 @@ static void test_pending_task_is_posted_once(void **state)
 
 static void test_task_posts_itself(void **state)
 {
-	struct counter c = { .task.run = counter_run, .loop = new_loop(), .again = 1000 };
+	struct counter c = {.task.run = counter_run, .loop = new_loop(), .again = 1000};
 
 	(void)state;
 	loop_post(c.loop, &c.task);
@@ -130,7 +130,7 @@ static void order_end(struct loop_task *t)
 	struct order *o = (struct order *)((char *)t - offsetof(struct order, end));
 
 	note(o, 'e');
-	loop_at_turn_end(o->loop, &o->end2);	/* before the loop sleeps, or it would for ever */
+	loop_at_turn_end(o->loop, &o->end2); /* before the loop sleeps, or it would for ever */
 }
 
 static co_fn void order_co(void *arg)
@@ -159,7 +159,10 @@ static void order_post(struct loop_task *t)
 static void test_order_within_a_turn(void **state)
 {
 	struct order o = {
-		.loop = new_loop(), .post.run = order_post, .end.run = order_end, .end2.run = order_end2,
+		.loop = new_loop(),
+		.post.run = order_post,
+		.end.run = order_end,
+		.end2.run = order_end2,
 	};
 
 	(void)state;
@@ -222,7 +225,7 @@ static void timed_fire(struct loop_timer *t)
 	assert_int_equal(t->heap_index, 0);
 	all->fired[all->n++] = timed->id;
 	if (timed->id == 100)
-		for (unsigned i = 101; i < 200; i++)	/* due in the same instant */
+		for (unsigned i = 101; i < 200; i++) /* due in the same instant */
 			loop_timer_cancel(&all->t[i].timer);
 	if (timed->id == 299)
 		loop_stop(all->loop);
@@ -230,20 +233,20 @@ static void timed_fire(struct loop_timer *t)
 
 static void test_timers_fire_in_order_and_cancel(void **state)
 {
-	struct timers all = { .loop = new_loop() };
+	struct timers all = {.loop = new_loop()};
 	uint64_t now = loop_now_ns();
 
 	(void)state;
 	for (unsigned i = 0; i < 300; i++) {
-		unsigned id = (i * 7) % 300;	/* set in another order than they are due */
+		unsigned id = (i * 7) % 300; /* set in another order than they are due */
 
-		all.t[id] = (struct timed){ { .fire = timed_fire }, &all, id };
+		all.t[id] = (struct timed){{.fire = timed_fire}, &all, id};
 		loop_timer_set(all.loop, &all.t[id].timer, now + 1000000 + id * 1000);
 	}
 	for (unsigned i = 1; i < 50; i += 2)
 		loop_timer_cancel(&all.t[i].timer);
-	loop_timer_cancel(&all.t[1].timer);	/* not set any more */
-	loop_timer_set(all.loop, &all.t[299].timer, now + 5000000);	/* moved */
+	loop_timer_cancel(&all.t[1].timer);                         /* not set any more */
+	loop_timer_set(all.loop, &all.t[299].timer, now + 5000000); /* moved */
 	usleep(2000);
 	loop_run(all.loop);
 	assert_int_equal(all.n, 300 - 25 - 99);
@@ -264,11 +267,11 @@ static void equal_fire(struct loop_timer *t)
 
 static void test_equal_deadlines_fire_as_set(void **state)
 {
-	struct timers all = { .loop = new_loop() };
+	struct timers all = {.loop = new_loop()};
 
 	(void)state;
 	for (unsigned i = 0; i < 20; i++) {
-		all.t[i] = (struct timed){ { .fire = equal_fire }, &all, i };
+		all.t[i] = (struct timed){{.fire = equal_fire}, &all, i};
 		loop_timer_set(all.loop, &all.t[i].timer, 1);
 	}
 	loop_run(all.loop);
@@ -284,13 +287,13 @@ static void again_fire(struct loop_timer *t)
 	if (++timed->id == 10)
 		loop_stop(t->loop);
 	else
-		loop_timer_set(t->loop, t, 0);	/* already past: next turn */
+		loop_timer_set(t->loop, t, 0); /* already past: next turn */
 }
 
 static void test_timer_sets_itself(void **state)
 {
 	struct loop *l = new_loop();
-	struct timed t = { .timer.fire = again_fire };
+	struct timed t = {.timer.fire = again_fire};
 	struct loop_stats stats;
 
 	(void)state;
@@ -353,7 +356,7 @@ static void on_signal(int signo, void *arg)
 
 static void test_signals(void **state)
 {
-	struct signals s = { .loop = new_loop() };
+	struct signals s = {.loop = new_loop()};
 	GError *error = NULL;
 
 	(void)state;
@@ -386,7 +389,7 @@ static void test_back_end_choice(void **state)
 	assert_int_equal(error->code, EINVAL);
 	assert_non_null(strstr(error->message, "kqueue"));
 	g_clear_error(&error);
-	l = loop_new(LOOP_EPOLL, &error);	/* the variable is for LOOP_AUTO only */
+	l = loop_new(LOOP_EPOLL, &error); /* the variable is for LOOP_AUTO only */
 	assert_int_equal(loop_get_backend(l), LOOP_EPOLL);
 	loop_free(l);
 	unsetenv("OUTBOARD_LOOP");

@@ -41,7 +41,7 @@ static void test_parse(void **state)
 	assert_null(opts_get(o, "absent"));
 	assert_true(opts_check_used(o, "disk", NULL));
 	opts_free(o);
-	o = parsed("ro,file=x", NULL);		/* nothing is implied */
+	o = parsed("ro,file=x", NULL); /* nothing is implied */
 	assert_string_equal(opts_get(o, "ro"), "on");
 	opts_free(o);
 	o = parsed("file=x", "file");
@@ -72,9 +72,11 @@ static void test_parse_errors(void **state)
 
 static void test_numbers(void **state)
 {
-	struct opts *o = parsed("n=42,hex=0x1F,big=18446744073709551615,neg=-1,text=4x,none=,oct=010,"
-				"over=18446744073709551616,space= 1,x=0x", NULL);
-	static const char *const wrong[] = { "neg", "text", "none", "over", "space", "x" };
+	struct opts *o =
+		parsed("n=42,hex=0x1F,big=18446744073709551615,neg=-1,text=4x,none=,oct=010,"
+		       "over=18446744073709551616,space= 1,x=0x",
+		       NULL);
+	static const char *const wrong[] = {"neg", "text", "none", "over", "space", "x"};
 	GError *error = NULL;
 	uint64_t v = 7;
 
@@ -96,13 +98,13 @@ static void test_numbers(void **state)
 		assert_false(opts_get_u64(o, wrong[i], 0, UINT64_MAX, &v, &error));
 		says(&error, EINVAL, wrong[i]);
 	}
-	assert_int_equal(v, 7);		/* outputs are written only on success */
+	assert_int_equal(v, 7); /* outputs are written only on success */
 	opts_free(o);
 }
 
 static void test_bools_and_enums(void **state)
 {
-	static const char *const names[] = { "ide", "scsi", NULL };
+	static const char *const names[] = {"ide", "scsi", NULL};
 	struct opts *o = parsed("a,b=off,c=yes,d=no,e=true,f=false,g=maybe,bus=scsi,bad=usb", NULL);
 	GError *error = NULL;
 	bool value;
@@ -167,12 +169,21 @@ static void test_sizes(void **state)
 		const char *text;
 		uint64_t bytes;
 	} right[] = {
-		{ "0", 0 }, { "512", 512 }, { "1K", 1024 }, { "100M", 100 << 20 }, { "100m", 100 << 20 },
-		{ "4.5G", 4831838208 }, { "1T", 1ull << 40 }, { "2P", 2ull << 50 },
-		{ "0.5K", 512 }, { "18446744073709551615", UINT64_MAX }, { "16383P", 16383ull << 50 },
+		{"0", 0},
+		{"512", 512},
+		{"1K", 1024},
+		{"100M", 100 << 20},
+		{"100m", 100 << 20},
+		{"4.5G", 4831838208},
+		{"1T", 1ull << 40},
+		{"2P", 2ull << 50},
+		{"0.5K", 512},
+		{"18446744073709551615", UINT64_MAX},
+		{"16383P", 16383ull << 50},
 	};
 	static const char *const wrong[] = {
-		"", " 1", "1 ", "-1", "+1", "K", ".5K", "1.K", "1.5", "1KB", "1E", "0x10", "1,5K", "1.5.5K",
+		"",    " 1",  "1 ",  "-1", "+1",   "K",    ".5K",
+		"1.K", "1.5", "1KB", "1E", "0x10", "1,5K", "1.5.5K",
 	};
 	GError *error = NULL;
 	uint64_t v;
@@ -213,10 +224,11 @@ static void test_size_text(void **state)
 		uint64_t bytes;
 		const char *text;
 	} cases[] = {
-		{ 0, "0 bytes" }, { 999, "999 bytes" }, { 1000, "1.0 kB" }, { 1049, "1.0 kB" },
-		{ 1050, "1.1 kB" }, { 999949, "999.9 kB" }, { 999950, "1.0 MB" }, { 1000000, "1.0 MB" },
-		{ 4700372992, "4.7 GB" }, { 25025314816, "25.0 GB" }, { 736966656, "737.0 MB" },
-		{ 100103356416, "100.1 GB" }, { UINT64_MAX, "18.4 EB" },
+		{0, "0 bytes"},           {999, "999 bytes"},      {1000, "1.0 kB"},
+		{1049, "1.0 kB"},         {1050, "1.1 kB"},        {999949, "999.9 kB"},
+		{999950, "1.0 MB"},       {1000000, "1.0 MB"},     {4700372992, "4.7 GB"},
+		{25025314816, "25.0 GB"}, {736966656, "737.0 MB"}, {100103356416, "100.1 GB"},
+		{UINT64_MAX, "18.4 EB"},
 	};
 
 	(void)state;

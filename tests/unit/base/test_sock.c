@@ -64,7 +64,7 @@ static void test_listen(void **state)
 	assert_int_equal(error->code, EADDRINUSE);
 	assert_non_null(strstr(error->message, p.path));
 	g_clear_error(&error);
-	close(fd);			/* the file stays, nobody answers */
+	close(fd); /* the file stays, nobody answers */
 	second = sock_listen_unix(p.path, &error);
 	assert_null(error);
 	assert_true(second >= 0);
@@ -96,7 +96,7 @@ static void test_listen_refuses_other_files(void **state)
 	place_free(&p);
 }
 
-enum { BIG = 3 << 20 };		/* more than a socket buffers */
+enum { BIG = 3 << 20 }; /* more than a socket buffers */
 
 static co_fn void echo_server(void *arg)
 {
@@ -119,7 +119,7 @@ static co_fn void echo_play(void *arg)
 	uint32_t *data = g_malloc(BIG), *back = g_malloc0(BIG);
 
 	(void)arg;
-	co_start(co_loop(), echo_server, &listener);	/* sleeps in accept */
+	co_start(co_loop(), echo_server, &listener); /* sleeps in accept */
 	fd = sock_connect_unix(p.path, NULL);
 	assert_true(fd >= 0);
 	for (unsigned i = 0; i < BIG / 4; i++)
@@ -143,7 +143,8 @@ static void test_large_message_both_ways(void **state)
 
 static void make_pair(int fds[2])
 {
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
 }
 
 static co_fn void ends_play(void *arg)
@@ -157,7 +158,7 @@ static co_fn void ends_play(void *arg)
 	close(s[0]);
 	assert_int_equal(sock_recv_all(s[1], buf, 8, NULL, 0, NULL), -EPIPE);
 	assert_int_equal(sock_recv_all(s[1], buf, 8, NULL, 0, NULL), 0);
-	assert_int_equal(sock_send_all(s[1], "abc", 3, NULL, 0), -EPIPE);	/* and no SIGPIPE */
+	assert_int_equal(sock_send_all(s[1], "abc", 3, NULL, 0), -EPIPE); /* and no SIGPIPE */
 	close(s[1]);
 	assert_int_equal(sock_recv_all(s[1], buf, 8, NULL, 0, NULL), -EBADF);
 }
@@ -170,7 +171,7 @@ static void test_ends_of_the_stream(void **state)
 
 static co_fn void fds_play(void *arg)
 {
-	int s[2], pipe_fds[2], got[3] = { -1, -1, -1 };
+	int s[2], pipe_fds[2], got[3] = {-1, -1, -1};
 	unsigned n = 99;
 	char buf[4], c;
 
@@ -211,7 +212,7 @@ static co_fn void too_many_play(void *arg)
 	assert_int_equal(sock_send_all(s[0], "abcd", 4, send_fds, 3), 0);
 	assert_int_equal(sock_recv_all(s[1], buf, 4, got, 2, &n), -EPROTO);
 	assert_int_equal(n, 99);
-	make_pair(got);		/* the stream is lost after that: begin another */
+	make_pair(got); /* the stream is lost after that: begin another */
 	close(s[0]);
 	close(s[1]);
 	memcpy(s, got, sizeof(s));
@@ -311,7 +312,7 @@ static co_fn void shutdown_play(void *arg)
 
 	(void)arg;
 	co_start(co_loop(), accepting, &result);
-	assert_int_equal(result, listener);	/* it sleeps */
+	assert_int_equal(result, listener); /* it sleeps */
 	shutdown(listener, SHUT_RDWR);
 	while (result == listener)
 		co_reschedule();

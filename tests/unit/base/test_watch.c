@@ -20,8 +20,9 @@ static void make_pair(struct watched *w, struct loop *l, unsigned events,
 {
 	int fds[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-	*w = (struct watched){ { .ready = ready, .fd = fds[0], .events = events }, l, .peer = fds[1] };
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+	*w = (struct watched){{.ready = ready, .fd = fds[0], .events = events}, l, .peer = fds[1]};
 }
 
 static void close_pair(struct watched *w)
@@ -50,7 +51,7 @@ static void test_level_triggered(void **state)
 	make_pair(&w, l, POLLIN, count_ready);
 	w.limit = 5;
 	loop_watch_add(l, &w.watch);
-	assert_int_equal(write(w.peer, "x", 1), 1);	/* and nobody reads it */
+	assert_int_equal(write(w.peer, "x", 1), 1); /* and nobody reads it */
 	loop_run(l);
 	assert_int_equal(w.calls, 5);
 	assert_int_equal(w.events, POLLIN);
@@ -168,7 +169,7 @@ static void stop_fire(struct loop_timer *t)
 /* Long enough for a turn or two; nothing may come, so a slow machine cannot fail it. */
 static void run_for_a_moment(struct loop *l)
 {
-	struct loop_timer t = { .fire = stop_fire };
+	struct loop_timer t = {.fire = stop_fire};
 
 	loop_timer_set(l, &t, loop_now_ns() + 2000000);
 	loop_run(l);
@@ -182,7 +183,7 @@ static void test_modify(void **state)
 	(void)state;
 	make_pair(&w, l, POLLIN, count_ready);
 	loop_watch_add(l, &w.watch);
-	run_for_a_moment(l);		/* armed now */
+	run_for_a_moment(l); /* armed now */
 	assert_int_equal(w.calls, 0);
 	loop_watch_modify(&w.watch, POLLIN | POLLOUT);
 	w.limit = 3;
@@ -209,7 +210,7 @@ static void test_removed_watch_is_silent(void **state)
 	loop_watch_add(l, &w.watch);
 	run_for_a_moment(l);
 	loop_watch_remove(&w.watch);
-	loop_watch_remove(&w.watch);	/* changes nothing */
+	loop_watch_remove(&w.watch); /* changes nothing */
 	assert_int_equal(write(w.peer, "x", 1), 1);
 	run_for_a_moment(l);
 	assert_int_equal(w.calls, 0);
@@ -245,8 +246,9 @@ static void test_two_watches_on_one_descriptor(void **state)
 static void test_files_and_bad_descriptors(void **state)
 {
 	struct loop *l = new_loop();
-	struct watched file = { { .ready = count_ready, .events = POLLIN }, l, .limit = 2 };
-	struct watched bad = { { .ready = count_ready, .events = POLLIN, .fd = 100000 }, l, .limit = 2 };
+	struct watched file = {{.ready = count_ready, .events = POLLIN}, l, .limit = 2};
+	struct watched bad = {
+		{.ready = count_ready, .events = POLLIN, .fd = 100000}, l, .limit = 2};
 
 	(void)state;
 	file.watch.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -277,7 +279,7 @@ static void read_byte(struct loop_watch *watch, unsigned events)
 
 static void test_many_watches(void **state)
 {
-	enum { MANY = 400 };	/* more than the ring has entries */
+	enum { MANY = 400 }; /* more than the ring has entries */
 	struct loop *l = new_loop();
 	struct watched *w = g_new(struct watched, MANY);
 
