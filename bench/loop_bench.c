@@ -357,9 +357,7 @@ static void warm(const struct file *f)
 }
 
 /*
-
  * A second description of the same file, so that O_DIRECT is not seen by the first; -1 if refused.
-
  */
 static int open_direct(int fd)
 {

@@ -10,8 +10,6 @@
 void co_switch_stack(void **save, void *load);
 
 /*
-
  * A stack pointer that makes the first switch call entry() on an empty stack; top is its upper end.
-
  */
 void *co_switch_prepare(void *top, void (*entry)(void));

@@ -13,9 +13,7 @@
 GQuark ob_error_quark(void);
 
 /*
-
  * Sets *error (may be NULL) and returns false, so that "return err_set(...)" is a whole error path.
-
  */
 bool err_set(GError **error, int errnum, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 

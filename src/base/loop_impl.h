@@ -37,9 +37,7 @@ extern const struct loop_backend_ops loop_epoll_ops;
 extern const struct loop_backend_ops loop_uring_ops;
 
 /*
-
  * One side of a stack switch: where it stands, and what the sanitizers want to know of its stack.
-
  */
 struct co_context {
 	void *sp;
