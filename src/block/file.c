@@ -26,6 +26,8 @@
 
 enum { MAX_PIECES = 64, MAX_MAPS = 4, PIECES_LIMIT = 1024 /* IOV_MAX of Linux */ };
 
+enum { LOCK_TRIES = 100, LOCK_PAUSE_US = 10 * 1000 };	/* a second in all, in a worker thread */
+
 enum locking { LOCKING_AUTO, LOCKING_ON, LOCKING_OFF };
 
 struct file {
@@ -111,7 +113,16 @@ static int take_locks(struct open_job *job)
 	if (job->unshare)
 		unshared = PERM_WRITE | PERM_RESIZE;
 	job->step = NULL;
-	job->lock_res = file_lock(job->fd, used, unshared, &job->holder);
+	/*
+	 * A killed process whose io_uring the kernel still takes down has no descriptors any more and yet its locks, for some
+	 * milliseconds. So a holder that cannot be seen is given a moment; one that can is not.
+	 */
+	for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
+		job->lock_res = file_lock(job->fd, used, unshared, &job->holder);
+		if (job->lock_res != -EBUSY || job->holder.pid)
+			break;
+		usleep(LOCK_PAUSE_US);
+	}
 	return job->lock_res == -EBUSY ? -EBUSY : 0;
 }
 

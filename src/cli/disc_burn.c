@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "cli/burner.h"
 #include "cli/cli.h"
 
@@ -60,7 +61,7 @@ static bool parse_speed(const struct args *a, unsigned *speed, GError **error)
 /* The disc in a drive of our own, and an initiator on it. */
 static co_fn bool open_drive(struct burn *b, GError **error)
 {
-	struct drive_options o = { .id = "burner" };
+	struct drive_options o = { .id = "burner", .trace = log_enabled(LOG_DEBUG) };
 	struct disc *disc = disc_open(b->disc, DISC_OPEN_RDWR, PROFILE_NONE, error);
 
 	if (!disc)

@@ -41,9 +41,9 @@ def test_blank(new_disc, kind):
 
 def test_create_refuses_what_exists(new_disc, tmp_path):
     path = new_disc()
-    before = path.read_bytes()[-4096:]
+    before = path.stat()
     assert str(path) in refused("disc", "create", path, "--type", "dvd+r")
-    assert path.read_bytes()[-4096:] == before
+    assert path.stat() == before
     refused("disc", "create", tmp_path / "none/x.disc", "--type", "dvd+r", says="none/x.disc")
     refused("disc", "create", tmp_path / "x.disc", "--type", "dvd+rw", status=2, says="cannot be recorded")
     assert sorted(os.listdir(tmp_path)) == ["a.disc"]
@@ -237,7 +237,7 @@ def interrupted_burn(path, image, *more, signo=signal.SIGINT):
     with subprocess.Popen([BIN, "disc", "burn", path, image, "--speed", "4", "--multi", *more], stderr=subprocess.PIPE,
                           stdout=subprocess.DEVNULL, text=True) as burn:
         start = path.stat().st_blocks
-        while path.stat().st_blocks < start + 1000:
+        while path.stat().st_blocks < start + 6000:     # more than the first write of 1 MiB
             assert burn.poll() is None, burn.stderr.read()
             time.sleep(0.01)
         burn.send_signal(signo)
