@@ -104,10 +104,11 @@ static bool check_open(const struct disc_state *s, GError **error)
 	const struct disc_session *last = state_session(s, s->sessions->len);
 	bool complete = s->status == DISC_COMPLETE;
 
-	if (complete != (last->state == SESSION_COMPLETE))
+	if (complete != (last->state == SESSION_COMPLETE)) {
 		return err_set(error, EINVAL, "session %u is %s on a disc that is%s complete",
 			       last->number, complete ? "open" : "complete",
 			       complete ? "" : " not");
+	}
 	for (unsigned i = 1; i <= s->tracks->len; i++) {
 		const struct disc_track *t = state_track(s, i);
 		bool rest = !(t->flags & TRACK_RESERVED) || t->flags & TRACK_DAO;

@@ -79,10 +79,11 @@ static co_fn void try_op(const struct medium *m, unsigned op)
 	char *before = g_strdup(dump(d));
 	enum disc_status status = do_step(d, &ops[op]);
 
-	if (status != m->want[op])
+	if (status != m->want[op]) {
 		fail_msg("%s, write type %u, %s: operation %u gives %d, not %d", m->type,
 			 m->write_type, m->complete ? "complete" : "blank", op, status,
 			 m->want[op]);
+	}
 	if (status != DISC_OK)
 		assert_disc(d, before);
 	g_free(before);
