@@ -246,3 +246,14 @@ def test_run_with_what_does_not_start(tmp_path, vmm, new_disc):
     path = new_disc()
     with serving(tmp_path, "--optical", path):
         refused("run", "--disc", path, "--", vmm, says="in use")
+
+
+def test_restart_at_once(tmp_path, new_disc):
+    """The kernel may still take down the killed one: neither its lock nor its socket is in the way."""
+    path = new_disc()
+    for _ in range(20):
+        with serving(tmp_path, "--optical", path) as daemon:
+            daemon.kill()
+            daemon.wait()
+    with serving(tmp_path, "--optical", path):
+        assert str(path) in ctl(tmp_path, "status").stdout

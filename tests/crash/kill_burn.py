@@ -127,11 +127,13 @@ def main():
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)
     chance = random.Random(seed)
     print(f"seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="kill-burn-") as name:
+    # It is the process that dies, not the machine: memory serves as well as a disk, and flushing costs nothing there.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="kill-burn-", dir=memory) as name:
         work = Path(name)
         image = work / "image.iso"
         image.write_bytes(chance.randbytes(IMAGE_BYTES))
-        longest = duration(outboard, work, image) * 1.1
+        longest = duration(outboard, work, image) * 0.9
         kills = discs = 0
         while kills < wanted:
             disc = Disc(outboard, work, image, KINDS[discs % len(KINDS)])
@@ -151,5 +153,3 @@ if __name__ == "__main__":
         main()
     except Failure as failure:
         sys.exit(f"kill_burn: {failure}")
-    finally:
-        os.sync()
