@@ -1,8 +1,9 @@
 /*
  * Guest memory maps: see gmem.h.
  *
- * A mapping (struct area) is counted by the maps that contain it; a map by its users. Regions are kept sorted by guest
- * address, with the one found last tried first: nearly all lookups of a guest hit the same region.
+ * A mapping (struct area) is counted by the maps that contain it; a map by its users. Regions are
+ * kept sorted by guest address, with the one found last tried first: nearly all lookups of a guest
+ * hit the same region.
  */
 #include "virtio/gmem.h"
 #include "virtio/gmem_guard.h"
@@ -20,16 +21,16 @@
 struct area {
 	unsigned refs;
 	struct gmem_region r;
-	uint8_t *host;		/* of r.gpa */
-	void *map;		/* what mmap() returned; starts at a page before host */
+	uint8_t *host; /* of r.gpa */
+	void *map;     /* what mmap() returned; starts at a page before host */
 	size_t map_len;
-	struct gmem_guard *guard;	/* NULL: the file cannot shrink */
+	struct gmem_guard *guard; /* NULL: the file cannot shrink */
 };
 
 struct gmem {
 	unsigned refs;
 	unsigned n;
-	unsigned last;		/* index of the area found last */
+	unsigned last; /* index of the area found last */
 	struct area *areas[GMEM_REGIONS_MAX];
 };
 
@@ -97,8 +98,10 @@ static int check_region(const struct gmem *m, const struct gmem_region *r, GErro
 	if (!r->len || r->gpa + (r->len - 1) < r->gpa || r->uaddr + (r->len - 1) < r->uaddr ||
 	    r->file_off + r->len < r->file_off || r->len > INT64_MAX ||
 	    r->file_off + r->len > INT64_MAX) {
-		err_set(error, EINVAL, "memory region at %#" PRIx64 ": length %#" PRIx64
-			" is 0 or runs over the end of the address space", r->gpa, r->len);
+		err_set(error, EINVAL,
+			"memory region at %#" PRIx64 ": length %#" PRIx64
+			" is 0 or runs over the end of the address space",
+			r->gpa, r->len);
 		return -1;
 	}
 	for (unsigned i = 0; i < m->n; i++) {
@@ -106,7 +109,8 @@ static int check_region(const struct gmem *m, const struct gmem_region *r, GErro
 
 		if (overlaps(r->gpa, o->gpa, r->len, o->len) ||
 		    overlaps(r->uaddr, o->uaddr, r->len, o->len)) {
-			err_set(error, EEXIST, "memory region at %#" PRIx64 "+%#" PRIx64
+			err_set(error, EEXIST,
+				"memory region at %#" PRIx64 "+%#" PRIx64
 				" overlaps the one at %#" PRIx64 "+%#" PRIx64,
 				r->gpa, r->len, o->gpa, o->len);
 			return -1;
@@ -140,8 +144,11 @@ static struct area *map_area(const struct gmem_region *r, int fd, GError **error
 		return NULL;
 	}
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < r->file_off + r->len) {
-		err_set(error, EINVAL, "memory region at %#" PRIx64 ": its file must be memory of at least %#"
-			PRIx64 " bytes, it has %#" PRIx64, r->gpa, r->file_off + r->len,
+		err_set(error, EINVAL,
+			"memory region at %#" PRIx64
+			": its file must be memory of at least %#" PRIx64
+			" bytes, it has %#" PRIx64,
+			r->gpa, r->file_off + r->len,
 			S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0);
 		return NULL;
 	}
@@ -152,12 +159,12 @@ static struct area *map_area(const struct gmem_region *r, int fd, GError **error
 	a->map = mmap(NULL, a->map_len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
 		      (off_t)(r->file_off - skip));
 	if (a->map == MAP_FAILED) {
-		err_set_errno(error, errno, "memory region at %#" PRIx64 ": cannot map %zu bytes", r->gpa,
-			      a->map_len);
+		err_set_errno(error, errno, "memory region at %#" PRIx64 ": cannot map %zu bytes",
+			      r->gpa, a->map_len);
 		g_free(a);
 		return NULL;
 	}
-	madvise(a->map, a->map_len, MADV_DONTDUMP);	/* a guest's memory has no place in our core */
+	madvise(a->map, a->map_len, MADV_DONTDUMP); /* a guest's memory has no place in our core */
 	a->host = (uint8_t *)a->map + skip;
 	seals = fcntl(fd, F_GET_SEALS);
 	if (seals >= 0 && seals & F_SEAL_SHRINK)
@@ -195,8 +202,10 @@ struct gmem *gmem_remove(const struct gmem *m, const struct gmem_region *r, GErr
 		if (o->gpa == r->gpa && o->len == r->len && o->uaddr == r->uaddr)
 			return copy_map(m, i, 1, 0);
 	}
-	err_set(error, ENOENT, "memory region at %#" PRIx64 "+%#" PRIx64 " (user address %#" PRIx64
-		") to be removed is not there", r->gpa, r->len, r->uaddr);
+	err_set(error, ENOENT,
+		"memory region at %#" PRIx64 "+%#" PRIx64 " (user address %#" PRIx64
+		") to be removed is not there",
+		r->gpa, r->len, r->uaddr);
 	return NULL;
 }
 
@@ -255,7 +264,7 @@ int gmem_translate(struct gmem *m, uint64_t gpa, uint64_t len, struct iovec *out
 		n++;
 		len -= part;
 		gpa += part;
-		if (len && !gpa)	/* past the last address there is */
+		if (len && !gpa) /* past the last address there is */
 			return -EFAULT;
 	}
 	return (int)n;
@@ -266,9 +275,11 @@ void *gmem_user(const struct gmem *m, uint64_t uaddr, uint64_t len)
 	for (unsigned i = 0; i < m->n; i++) {
 		const struct gmem_region *r = &m->areas[i]->r;
 
-		if (uaddr >= r->uaddr && uaddr - r->uaddr < r->len)
-			return len <= r->len - (uaddr - r->uaddr) ? m->areas[i]->host + (uaddr - r->uaddr)
-								  : NULL;
+		if (uaddr >= r->uaddr && uaddr - r->uaddr < r->len) {
+			return len <= r->len - (uaddr - r->uaddr)
+				       ? m->areas[i]->host + (uaddr - r->uaddr)
+				       : NULL;
+		}
 	}
 	return NULL;
 }

@@ -1,10 +1,10 @@
 /*
  * The in-flight buffer and its use by split rings: see inflight.h.
  *
- * A slice of a split ring is a header and one entry for each descriptor. An entry says that the chain beginning there
- * was fetched, and when (counter). The entries of the batch of used descriptors being published are linked, so that
- * after a crash between "used index written" and "entries cleared" the difference of the two used indexes tells
- * how many of the list to clear.
+ * A slice of a split ring is a header and one entry for each descriptor. An entry says that the
+ * chain beginning there was fetched, and when (counter). The entries of the batch of used
+ * descriptors being published are linked, so that after a crash between "used index written" and
+ * "entries cleared" the difference of the two used indexes tells how many of the list to clear.
  */
 #include "virtio/inflight.h"
 #include "virtio/gmem_guard.h"
@@ -45,7 +45,8 @@ struct inflight_split {
 	struct split_entry desc[];
 };
 
-/* Stores reach the memory in program order once the compiler keeps it: only our own death is to be survived. */
+/* Stores reach the memory in program order once the compiler keeps it: only our own death is to be
+ * survived. */
 static void order(void)
 {
 	atomic_signal_fence(memory_order_seq_cst);
@@ -65,9 +66,12 @@ uint64_t inflight_size(unsigned queues, unsigned num)
 
 static bool check_shape(unsigned queues, unsigned num, GError **error)
 {
-	if (!queues || queues > INFLIGHT_QUEUES_MAX || !num || num > INFLIGHT_NUM_MAX)
-		return err_set(error, EINVAL, "in-flight buffer for %u queues of %u descriptors: must be 1 to %d"
-			       " of 1 to %d", queues, num, INFLIGHT_QUEUES_MAX, INFLIGHT_NUM_MAX);
+	if (!queues || queues > INFLIGHT_QUEUES_MAX || !num || num > INFLIGHT_NUM_MAX) {
+		return err_set(error, EINVAL,
+			       "in-flight buffer for %u queues of %u descriptors: must be 1 to %d"
+			       " of 1 to %d",
+			       queues, num, INFLIGHT_QUEUES_MAX, INFLIGHT_NUM_MAX);
+	}
 	return true;
 }
 
@@ -78,7 +82,8 @@ static struct inflight *map_buffer(int fd, uint64_t off, uint64_t size, GError *
 	int seals = fcntl(fd, F_GET_SEALS);
 
 	f->map_len = (size_t)(size + skip);
-	f->map = mmap(NULL, f->map_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(off - skip));
+	f->map =
+		mmap(NULL, f->map_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(off - skip));
 	if (f->map == MAP_FAILED) {
 		err_set_errno(error, errno, "in-flight buffer: cannot map %zu bytes", f->map_len);
 		g_free(f);
@@ -123,7 +128,8 @@ struct inflight *inflight_new(unsigned queues, unsigned num, int *fd, GError **e
 	return f;
 }
 
-struct inflight *inflight_open(int fd, uint64_t off, uint64_t size, unsigned queues, unsigned num, GError **error)
+struct inflight *inflight_open(int fd, uint64_t off, uint64_t size, unsigned queues, unsigned num,
+			       GError **error)
 {
 	struct inflight *f;
 	struct stat st;
@@ -131,15 +137,18 @@ struct inflight *inflight_open(int fd, uint64_t off, uint64_t size, unsigned que
 	if (!check_shape(queues, num, error))
 		return NULL;
 	if (size < inflight_size(queues, num) || off % sizeof(uint64_t)) {
-		err_set(error, EINVAL, "in-flight buffer of %" PRIu64 " bytes at offset %" PRIu64
-			": %u queues of %u descriptors need %" PRIu64 ", at a multiple of 8", size, off,
-			queues, num, inflight_size(queues, num));
+		err_set(error, EINVAL,
+			"in-flight buffer of %" PRIu64 " bytes at offset %" PRIu64
+			": %u queues of %u descriptors need %" PRIu64 ", at a multiple of 8",
+			size, off, queues, num, inflight_size(queues, num));
 		return NULL;
 	}
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < size ||
 	    (uint64_t)st.st_size - size < off) {
-		err_set(error, EINVAL, "in-flight buffer of %" PRIu64 " bytes at offset %" PRIu64
-			" lies outside the file given", size, off);
+		err_set(error, EINVAL,
+			"in-flight buffer of %" PRIu64 " bytes at offset %" PRIu64
+			" lies outside the file given",
+			size, off);
 		return NULL;
 	}
 	f = map_buffer(fd, off, inflight_size(queues, num), error);
@@ -188,7 +197,7 @@ bool inflight_has_history(const struct inflight *f)
 
 void inflight_forget(void *slice)
 {
-	struct inflight_split *s = slice;	/* both layouts have the version at the same place */
+	struct inflight_split *s = slice; /* both layouts have the version at the same place */
 
 	s->version = 0;
 	order();
@@ -222,7 +231,8 @@ static int by_counter(const void *a, const void *b)
 	return (int)x->first - (int)y->first;
 }
 
-/* Finishes a batch that was published but not cleared. The links come from outside: followed num times at most. */
+/* Finishes a batch that was published but not cleared. The links come from outside: followed num
+ * times at most. */
 static void split_finish_batch(struct inflight_split *s, unsigned num, uint16_t used_idx)
 {
 	uint16_t left = (uint16_t)(used_idx - s->used_idx);
@@ -238,13 +248,13 @@ static void split_finish_batch(struct inflight_split *s, unsigned num, uint16_t 
 	s->used_idx = used_idx;
 }
 
-bool inflight_split_start(struct inflight_split *s, unsigned num, uint16_t used_idx, uint16_t avail_idx,
-			  struct inflight_found *found)
+bool inflight_split_start(struct inflight_split *s, unsigned num, uint16_t used_idx,
+			  uint16_t avail_idx, struct inflight_found *found)
 {
 	struct found_entry *list;
 	unsigned n = 0;
 
-	*found = (struct inflight_found){ .counter = 1 };
+	*found = (struct inflight_found){.counter = 1};
 	if (!s->version) {
 		split_init(s, num, used_idx);
 		return true;
@@ -261,11 +271,11 @@ bool inflight_split_start(struct inflight_split *s, unsigned num, uint16_t used_
 
 		if (!e.inflight)
 			continue;
-		list[n++] = (struct found_entry){ e.counter, (uint16_t)i };
+		list[n++] = (struct found_entry){e.counter, (uint16_t)i};
 		if (e.counter >= found->counter)
 			found->counter = e.counter + 1;
 	}
-	if (n > (uint16_t)(avail_idx - used_idx)) {	/* the driver never made that many available */
+	if (n > (uint16_t)(avail_idx - used_idx)) { /* the driver never made that many available */
 		g_free(list);
 		found->counter = 1;
 		split_init(s, num, used_idx);
@@ -296,7 +306,8 @@ void inflight_split_batch(struct inflight_split *s, uint16_t head)
 	order();
 }
 
-void inflight_split_done(struct inflight_split *s, const uint16_t *heads, unsigned n, uint16_t used_idx)
+void inflight_split_done(struct inflight_split *s, const uint16_t *heads, unsigned n,
+			 uint16_t used_idx)
 {
 	order();
 	for (unsigned i = 0; i < n; i++)

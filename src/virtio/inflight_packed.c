@@ -1,10 +1,11 @@
 /*
  * In-flight tracking of packed rings: see inflight.h.
  *
- * The ring's own descriptors are overwritten by used ones, so the slice keeps copies: num entries, each either free or
- * the copy of one fetched descriptor. Entries of a chain and of the free list are linked through next. What is being
- * changed has two versions ("free_head" and "old_free_head", used index likewise): a restart rolls back to the old ones,
- * unless the flags in the ring prove that the batch had been published.
+ * The ring's own descriptors are overwritten by used ones, so the slice keeps copies: num entries,
+ * each either free or the copy of one fetched descriptor. Entries of a chain and of the free list
+ * are linked through next. What is being changed has two versions ("free_head" and "old_free_head",
+ * used index likewise): a restart rolls back to the old ones, unless the flags in the ring prove
+ * that the batch had been published.
  *
  * The links in the slice are a mirror. The ones followed while running are private.
  */
@@ -69,13 +70,14 @@ static void order(void)
 
 static void store_pos(struct inflight_packed *p, uint16_t old_used_idx, bool old_used_wrap)
 {
-	struct packed_pos pos = { p->used_idx, old_used_idx, p->used_wrap, old_used_wrap, { 0 } };
+	struct packed_pos pos = {p->used_idx, old_used_idx, p->used_wrap, old_used_wrap, {0}};
 
 	__atomic_store(&p->s->pos, &pos, __ATOMIC_RELAXED);
 	order();
 }
 
-/* The free list first: with the old place beside it, the ring's flags still tell that the batch is out. */
+/* The free list first: with the old place beside it, the ring's flags still tell that the batch is
+ * out. */
 static void commit(struct inflight_packed *p)
 {
 	p->s->old_free_head = p->free_head;
@@ -102,7 +104,8 @@ static void slice_init(struct inflight_packed *p, uint16_t used_idx, bool used_w
 }
 
 /* Back to the last state known to be whole, or on to the new one if the driver has seen it. */
-static bool settle(struct inflight_packed *p, uint16_t (*ring_flags)(void *arg, uint16_t slot), void *arg)
+static bool settle(struct inflight_packed *p, uint16_t (*ring_flags)(void *arg, uint16_t slot),
+		   void *arg)
 {
 	struct packed_slice *s = p->s;
 	struct packed_pos pos = s->pos;
@@ -130,7 +133,8 @@ static bool settle(struct inflight_packed *p, uint16_t (*ring_flags)(void *arg, 
 	return true;
 }
 
-/* Walks n entries from i (n 0: to the end of the free list), each seen once; the last one, or -1. */
+/* Walks n entries from i (n 0: to the end of the free list), each seen once; the last one, or -1.
+ */
 static int walk(struct inflight_packed *p, uint8_t *seen, unsigned i, unsigned n, bool is_free)
 {
 	int last = -1;
@@ -162,7 +166,8 @@ static int by_counter(const void *a, const void *b)
 	return (int)x->first - (int)y->first;
 }
 
-static bool collect(struct inflight_packed *p, uint8_t *seen, struct found_entry *list, struct inflight_found *found)
+static bool collect(struct inflight_packed *p, uint8_t *seen, struct found_entry *list,
+		    struct inflight_found *found)
 {
 	if (p->free_head < p->num && walk(p, seen, p->free_head, 0, true) < 0)
 		return false;
@@ -175,26 +180,27 @@ static bool collect(struct inflight_packed *p, uint8_t *seen, struct found_entry
 			return false;
 		p->own[i].last = e.last;
 		p->own[i].num = e.num;
-		list[found->n++] = (struct found_entry){ e.counter, (uint16_t)i };
+		list[found->n++] = (struct found_entry){e.counter, (uint16_t)i};
 		if (e.counter >= found->counter)
 			found->counter = e.counter + 1;
 	}
-	for (unsigned i = 0; i < p->num; i++) {	/* an entry in no list would be lost for ever */
+	for (unsigned i = 0; i < p->num; i++) { /* an entry in no list would be lost for ever */
 		if (!seen[i])
 			return false;
 	}
 	return true;
 }
 
-struct inflight_packed *inflight_packed_new(void *slice, unsigned num, uint16_t *used_idx, bool *used_wrap,
-					    uint16_t (*ring_flags)(void *arg, uint16_t slot), void *arg,
-					    struct inflight_found *found, bool *intact)
+struct inflight_packed *inflight_packed_new(void *slice, unsigned num, uint16_t *used_idx,
+					    bool *used_wrap,
+					    uint16_t (*ring_flags)(void *arg, uint16_t slot),
+					    void *arg, struct inflight_found *found, bool *intact)
 {
 	struct inflight_packed *p = g_malloc0(sizeof(*p) + num * sizeof(p->own[0]));
 	struct found_entry *list = g_new(struct found_entry, num);
 	uint8_t *seen = g_new0(uint8_t, num);
 
-	*found = (struct inflight_found){ .counter = 1 };
+	*found = (struct inflight_found){.counter = 1};
 	p->s = slice;
 	p->num = num;
 	*intact = true;
@@ -202,7 +208,7 @@ struct inflight_packed *inflight_packed_new(void *slice, unsigned num, uint16_t 
 		slice_init(p, *used_idx, *used_wrap);
 	} else if (p->s->version != VERSION || p->s->desc_num != (uint16_t)num ||
 		   !settle(p, ring_flags, arg) || !collect(p, seen, list, found)) {
-		*found = (struct inflight_found){ .counter = 1 };
+		*found = (struct inflight_found){.counter = 1};
 		*intact = false;
 		slice_init(p, *used_idx, *used_wrap);
 	}
@@ -222,7 +228,8 @@ void inflight_packed_free(struct inflight_packed *p)
 	g_free(p);
 }
 
-unsigned inflight_packed_read(const struct inflight_packed *p, uint16_t first, struct inflight_desc *out, unsigned max)
+unsigned inflight_packed_read(const struct inflight_packed *p, uint16_t first,
+			      struct inflight_desc *out, unsigned max)
 {
 	unsigned n = p->own[first].num < max ? p->own[first].num : max;
 	uint16_t i = first;
@@ -230,17 +237,18 @@ unsigned inflight_packed_read(const struct inflight_packed *p, uint16_t first, s
 	for (unsigned k = 0; k < n; k++) {
 		struct packed_entry e = p->s->desc[i];
 
-		out[k] = (struct inflight_desc){ e.addr, e.len, e.id, e.flags };
+		out[k] = (struct inflight_desc){e.addr, e.len, e.id, e.flags};
 		i = p->own[i].next;
 	}
 	return n;
 }
 
-int inflight_packed_fetch(struct inflight_packed *p, const struct inflight_desc *d, unsigned n, uint64_t counter)
+int inflight_packed_fetch(struct inflight_packed *p, const struct inflight_desc *d, unsigned n,
+			  uint64_t counter)
 {
 	uint16_t first = p->free_head, last = first, i = first;
 
-	for (unsigned k = 0; k < n; k++) {	/* room for all of it before anything changes */
+	for (unsigned k = 0; k < n; k++) { /* room for all of it before anything changes */
 		if (i >= p->num)
 			return -1;
 		last = i;

@@ -1,9 +1,9 @@
 /*
- * The virtio-scsi device: life of queues and targets. Requests are in virtio_scsi_req.c, task management in
- * virtio_scsi_ctrl.c, events in virtio_scsi_event.c.
+ * The virtio-scsi device: life of queues and targets. Requests are in virtio_scsi_req.c, task
+ * management in virtio_scsi_ctrl.c, events in virtio_scsi_event.c.
  *
- * Everything popped is pushed again, whatever happens: a Linux driver waits for a lost command for ever. Queues are
- * stopped by draining: no new elements, wait for those that are out.
+ * Everything popped is pushed again, whatever happens: a Linux driver waits for a lost command for
+ * ever. Queues are stopped by draining: no new elements, wait for those that are out.
  */
 #include "virtio/virtio_scsi_impl.h"
 #include "base/bytes.h"
@@ -13,7 +13,8 @@
 
 static void take_more(struct loop_task *task)
 {
-	struct vscsi_queue *vq = (struct vscsi_queue *)((char *)task - offsetof(struct vscsi_queue, more));
+	struct vscsi_queue *vq =
+		(struct vscsi_queue *)((char *)task - offsetof(struct vscsi_queue, more));
 
 	vq->more_queued = false;
 	if (vq->q)
@@ -33,7 +34,7 @@ struct virtio_scsi *virtio_scsi_new(struct loop *loop, const struct virtio_scsi_
 	s->n_queues = o->n_queues + VIRTIO_SCSI_REQUESTQ;
 	s->n_targets = o->n_targets;
 	for (unsigned i = 0; i < s->n_queues; i++)
-		s->queues[i] = (struct vscsi_queue){ .s = s, .more.run = take_more };
+		s->queues[i] = (struct vscsi_queue){.s = s, .more.run = take_more};
 	for (unsigned i = 0; i < VIRTIO_SCSI_TARGETS_MAX; i++) {
 		s->targets[i].s = s;
 		s->targets[i].id = i;
@@ -130,7 +131,7 @@ void vscsi_take(struct virtio_scsi *s, struct virtq *q)
 			vscsi_fault(s, q, virtq_fault(q));
 			return;
 		}
-		if (!budget) {	/* let other queues have their turn */
+		if (!budget) { /* let other queues have their turn */
 			vq->more_queued = true;
 			loop_post(s->loop, &vq->more);
 			return;
@@ -182,7 +183,7 @@ co_fn void virtio_scsi_drain(struct virtio_scsi *s, struct virtq *q, uint64_t de
 {
 	s->queues[q->index].q = NULL;
 	virtio_scsi_wait(s, q, deadline_ns);
-	while (q->in_flight) {	/* one may begin to wait for its turn after another was aborted */
+	while (q->in_flight) { /* one may begin to wait for its turn after another was aborted */
 		abort_everything(s);
 		if (q->in_flight)
 			co_reschedule();
@@ -222,14 +223,14 @@ void virtio_scsi_get_config(const struct virtio_scsi *s, uint8_t config[VIRTIO_S
 {
 	put_le32(config, s->n_queues - VIRTIO_SCSI_REQUESTQ);
 	put_le32(config + 4, VIRTIO_SCSI_SEG_MAX);
-	put_le32(config + 8, 0xffff);			/* max_sectors */
-	put_le32(config + 12, 128);			/* cmd_per_lun */
-	put_le32(config + 16, 16);			/* event_info_size */
+	put_le32(config + 8, 0xffff); /* max_sectors */
+	put_le32(config + 12, 128);   /* cmd_per_lun */
+	put_le32(config + 16, 16);    /* event_info_size */
 	put_le32(config + 20, VIRTIO_SCSI_SENSE_LEN);
 	put_le32(config + 24, VIRTIO_SCSI_CDB_LEN);
-	put_le16(config + 28, 0);			/* max_channel */
+	put_le16(config + 28, 0); /* max_channel */
 	put_le16(config + 30, VIRTIO_SCSI_TARGETS_MAX - 1);
-	put_le32(config + 32, 0x3fff);			/* max_lun, of the flat space */
+	put_le32(config + 32, 0x3fff); /* max_lun, of the flat space */
 }
 
 uint64_t virtio_scsi_requests(const struct virtio_scsi *s)

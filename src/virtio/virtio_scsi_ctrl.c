@@ -1,9 +1,9 @@
 /*
  * The control queue of the virtio-scsi device: task management and asynchronous notification.
  *
- * A function may concern a command that the driver queued before it and that we have not looked at: all request queues
- * are emptied first. Its answer is given when the commands it concerns have been answered (Linux waits for it without
- * a time-out, and takes those commands as done afterwards).
+ * A function may concern a command that the driver queued before it and that we have not looked at:
+ * all request queues are emptied first. Its answer is given when the commands it concerns have been
+ * answered (Linux waits for it without a time-out, and takes those commands as done afterwards).
  */
 #include "virtio/virtio_scsi_impl.h"
 #include "base/bytes.h"
@@ -16,8 +16,14 @@ enum { TMF_TYPE = 0, TMF_SUBTYPE = 4, TMF_LUN = 8, TMF_TAG = 16, TMF_LEN = 24 };
 enum { AN_TYPE = 0, AN_LUN = 4, AN_MASK = 12, AN_LEN = 16, AN_RESP_LEN = 5 };
 
 enum {
-	TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA, TMF_CLEAR_TASK_SET, TMF_NEXUS_RESET,
-	TMF_LU_RESET, TMF_QUERY_TASK, TMF_QUERY_TASK_SET,
+	TMF_ABORT_TASK,
+	TMF_ABORT_TASK_SET,
+	TMF_CLEAR_ACA,
+	TMF_CLEAR_TASK_SET,
+	TMF_NEXUS_RESET,
+	TMF_LU_RESET,
+	TMF_QUERY_TASK,
+	TMF_QUERY_TASK_SET,
 };
 
 struct tmf {
@@ -56,24 +62,16 @@ static co_fn uint8_t carry_out(const struct tmf *f)
 
 	switch (f->subtype) {
 	case TMF_ABORT_TASK:
-		scsi_abort_task(t->nexus, f->tag);	/* one that is not there is done */
+		scsi_abort_task(t->nexus, f->tag); /* one that is not there is done */
 		return VSCSI_OK;
 	case TMF_ABORT_TASK_SET:
-	case TMF_CLEAR_TASK_SET:
-		scsi_abort_all(t->nexus);
-		return VSCSI_OK;
-	case TMF_NEXUS_RESET:
-		reset_target(t, false);
-		return VSCSI_OK;
-	case TMF_LU_RESET:
-		reset_target(t, true);
-		return VSCSI_OK;
+	case TMF_CLEAR_TASK_SET: scsi_abort_all(t->nexus); return VSCSI_OK;
+	case TMF_NEXUS_RESET: reset_target(t, false); return VSCSI_OK;
+	case TMF_LU_RESET: reset_target(t, true); return VSCSI_OK;
 	case TMF_QUERY_TASK:
 		return scsi_query_task(t->nexus, f->tag) ? VSCSI_FUNCTION_SUCCEEDED : VSCSI_OK;
-	case TMF_QUERY_TASK_SET:
-		return t->in_flight ? VSCSI_FUNCTION_SUCCEEDED : VSCSI_OK;
-	default:	/* CLEAR ACA: there is none */
-		return VSCSI_FUNCTION_REJECTED;
+	case TMF_QUERY_TASK_SET: return t->in_flight ? VSCSI_FUNCTION_SUCCEEDED : VSCSI_OK;
+	default: /* CLEAR ACA: there is none */ return VSCSI_FUNCTION_REJECTED;
 	}
 }
 
@@ -83,8 +81,8 @@ static co_fn void run_tmf(void *arg)
 	struct virtio_scsi *s = f->s;
 	uint8_t response;
 
-	log_line(LOG_DEBUG, "virtio-scsi", "%s: target %u: task management function %u", s->name, f->t->id,
-		 f->subtype);
+	log_line(LOG_DEBUG, "virtio-scsi", "%s: target %u: task management function %u", s->name,
+		 f->t->id, f->subtype);
 	response = carry_out(f);
 	f->t->functions--;
 	respond(s, f->e, response);
@@ -119,14 +117,14 @@ static void task_management(struct virtio_scsi *s, struct virtq_elem *e)
 		return;
 	}
 	take_requests(s);
-	*f = (struct tmf){ s, e, t, get_le32(h + TMF_SUBTYPE), get_le64(h + TMF_TAG) };
+	*f = (struct tmf){s, e, t, get_le32(h + TMF_SUBTYPE), get_le64(h + TMF_TAG)};
 	t->functions++;
 	co_start(s->loop, run_tmf, f);
 }
 
 static void async_notification(struct virtio_scsi *s, struct virtq_elem *e, bool subscribe)
 {
-	uint8_t h[AN_LEN], resp[AN_RESP_LEN] = { 0 };
+	uint8_t h[AN_LEN], resp[AN_RESP_LEN] = {0};
 	struct vscsi_target *t;
 	struct vscsi_lun lun;
 	uint32_t mask;
@@ -160,16 +158,9 @@ void vscsi_control(struct virtio_scsi *s, struct virtq_elem *e)
 		return;
 	}
 	switch (get_le32(type)) {
-	case CTRL_TMF:
-		task_management(s, e);
-		break;
-	case CTRL_AN_QUERY:
-		async_notification(s, e, false);
-		break;
-	case CTRL_AN_SUBSCRIBE:
-		async_notification(s, e, true);
-		break;
-	default:
-		respond(s, e, VSCSI_FAILURE);
+	case CTRL_TMF: task_management(s, e); break;
+	case CTRL_AN_QUERY: async_notification(s, e, false); break;
+	case CTRL_AN_SUBSCRIBE: async_notification(s, e, true); break;
+	default: respond(s, e, VSCSI_FAILURE);
 	}
 }

@@ -1,6 +1,6 @@
 /*
- * The event queue of the virtio-scsi device. Buffers stay in the ring until there is something to tell; with none there,
- * the event is lost and the next buffer that comes says so.
+ * The event queue of the virtio-scsi device. Buffers stay in the ring until there is something to
+ * tell; with none there, the event is lost and the next buffer that comes says so.
  *
  * LUN 0 is given as 00 00 here, unlike in requests: Linux takes these two bytes as a plain number.
  */
@@ -13,7 +13,7 @@ enum { EVENT_WHAT = 0, EVENT_LUN = 4, EVENT_REASON = 12, EVENT_LEN = 16 };
 static bool send_event(struct virtio_scsi *s, uint32_t event, unsigned target, uint32_t reason)
 {
 	struct virtq *q = s->queues[VIRTIO_SCSI_EVENTQ].q;
-	uint8_t b[EVENT_LEN] = { 0 };
+	uint8_t b[EVENT_LEN] = {0};
 	struct virtq_elem *e;
 	int res;
 
@@ -42,8 +42,9 @@ static bool send_event(struct virtio_scsi *s, uint32_t event, unsigned target, u
 
 void vscsi_post_event(struct virtio_scsi *s, uint32_t event, unsigned target, uint32_t reason)
 {
-	uint64_t need = event == VSCSI_EVENT_TRANSPORT_RESET ? VIRTIO_SCSI_F_HOTPLUG :
-			event == VSCSI_EVENT_PARAM_CHANGE ? VIRTIO_SCSI_F_CHANGE : 0;
+	uint64_t need = event == VSCSI_EVENT_TRANSPORT_RESET ? VIRTIO_SCSI_F_HOTPLUG
+			: event == VSCSI_EVENT_PARAM_CHANGE  ? VIRTIO_SCSI_F_CHANGE
+							     : 0;
 
 	if (need && !(s->features & need))
 		return;

@@ -37,16 +37,16 @@ struct vscsi_target {
 	unsigned id;
 	struct scsi_lu *lu;
 	struct scsi_nexus *nexus;
-	uint32_t subscribed;		/* asynchronous notifications */
+	uint32_t subscribed; /* asynchronous notifications */
 	unsigned in_flight;
-	unsigned functions;		/* task management under way: the nexus must stay */
-	unsigned resetting;		/* resets under way: commands that end aborted end by one */
-	bool leaving;			/* being unplugged: answers as if absent */
+	unsigned functions; /* task management under way: the nexus must stay */
+	unsigned resetting; /* resets under way: commands that end aborted end by one */
+	bool leaving;       /* being unplugged: answers as if absent */
 };
 
 struct vscsi_queue {
 	struct virtio_scsi *s;
-	struct virtq *q;		/* NULL: not started */
+	struct virtq *q; /* NULL: not started */
 	struct loop_task more;
 	bool more_queued;
 };
@@ -60,22 +60,23 @@ struct virtio_scsi {
 	bool begun;
 	bool resumed;
 	bool events_missed;
-	unsigned n_queues;		/* with control and event queue */
-	unsigned n_targets;		/* highest + 1 ever plugged */
+	unsigned n_queues;  /* with control and event queue */
+	unsigned n_targets; /* highest + 1 ever plugged */
 	uint64_t requests;
-	struct co_queue idle;		/* waits for elements to come back */
+	struct co_queue idle; /* waits for elements to come back */
 	struct log_limit limit;
 	struct vscsi_queue queues[VIRTIO_SCSI_QUEUES_MAX];
 	struct vscsi_target targets[VIRTIO_SCSI_TARGETS_MAX];
 };
 
-/* The lun field of requests: which target, which LUN; false: not an address this device understands. */
+/* The lun field of requests: which target, which LUN; false: not an address this device
+ * understands. */
 struct vscsi_lun {
 	unsigned target, lun;
-	bool well_known;	/* the REPORT LUNS unit */
+	bool well_known; /* the REPORT LUNS unit */
 };
 bool vscsi_decode_lun(const uint8_t raw[8], struct vscsi_lun *out);
-struct vscsi_target *vscsi_target(struct virtio_scsi *s, unsigned id);	/* NULL: absent */
+struct vscsi_target *vscsi_target(struct virtio_scsi *s, unsigned id); /* NULL: absent */
 
 /* Gives an element back and tells who waits for that. */
 void vscsi_push(struct virtio_scsi *s, struct virtq_elem *e, size_t written);
@@ -88,4 +89,4 @@ void vscsi_control(struct virtio_scsi *s, struct virtq_elem *e);
 
 extern const struct scsi_nexus_ops vscsi_nexus_ops;
 void vscsi_post_event(struct virtio_scsi *s, uint32_t event, unsigned target, uint32_t reason);
-void vscsi_events_ready(struct virtio_scsi *s);	/* the driver posted event buffers */
+void vscsi_events_ready(struct virtio_scsi *s); /* the driver posted event buffers */

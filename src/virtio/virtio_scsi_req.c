@@ -1,9 +1,10 @@
 /*
- * Request queues of the virtio-scsi device: from the header in guest memory to scsi_execute() and back.
+ * Request queues of the virtio-scsi device: from the header in guest memory to scsi_execute() and
+ * back.
  *
- * The header is copied out, the response header's place is cut off the front of the writable buffers, and what is left
- * of either list is the command's data, in guest memory. The descriptor layout is free: a header may share its
- * descriptor with data or be spread over several.
+ * The header is copied out, the response header's place is cut off the front of the writable
+ * buffers, and what is left of either list is the command's data, in guest memory. The descriptor
+ * layout is free: a header may share its descriptor with data or be spread over several.
  */
 #include "virtio/virtio_scsi_impl.h"
 #include "base/bytes.h"
@@ -15,13 +16,20 @@
 /* request header, device-readable */
 enum { REQ_LUN = 0, REQ_ID = 8, REQ_ATTR = 16, REQ_PRIO = 17, REQ_CRN = 18, REQ_CDB = 19 };
 /* response header, device-writable */
-enum { RESP_SENSE_LEN = 0, RESP_RESIDUAL = 4, RESP_QUALIFIER = 8, RESP_STATUS = 10, RESP_RESPONSE = 11, RESP_SENSE = 12 };
+enum {
+	RESP_SENSE_LEN = 0,
+	RESP_RESIDUAL = 4,
+	RESP_QUALIFIER = 8,
+	RESP_STATUS = 10,
+	RESP_RESPONSE = 11,
+	RESP_SENSE = 12
+};
 
 struct vscsi_req {
 	struct virtio_scsi *s;
 	struct vscsi_target *t;
 	struct virtq_elem *e;
-	struct iovs head;	/* where the response header goes */
+	struct iovs head; /* where the response header goes */
 	struct scsi_cmd cmd;
 };
 
@@ -34,14 +42,14 @@ bool vscsi_decode_lun(const uint8_t raw[8], struct vscsi_lun *out)
 {
 	uint16_t lun = get_be16(raw + 2);
 
-	*out = (struct vscsi_lun){ 0 };
+	*out = (struct vscsi_lun){0};
 	if (raw[4] | raw[5] | raw[6] | raw[7])
 		return false;
 	if (raw[0] == 0xc1 && raw[1] == 1) {
 		out->well_known = true;
 		return lun == 0;
 	}
-	if (raw[0] != 1 || lun >> 14 > 1)	/* peripheral or flat addressing */
+	if (raw[0] != 1 || lun >> 14 > 1) /* peripheral or flat addressing */
 		return false;
 	out->target = raw[1];
 	out->lun = lun & 0x3fff;
@@ -78,8 +86,8 @@ static void cut_front(struct iovs *l, size_t len, struct iovs *head)
 
 	while (left && left >= l->v[i].iov_len)
 		left -= l->v[i++].iov_len;
-	*head = (struct iovs){ .v = l->v, .n = i, .len = len };
-	if (left) {	/* the border lies inside a piece */
+	*head = (struct iovs){.v = l->v, .n = i, .len = len};
+	if (left) { /* the border lies inside a piece */
 		memmove(&l->v[i + 1], &l->v[i], (l->n - i) * sizeof(l->v[0]));
 		l->v[i].iov_len = left;
 		l->v[i + 1].iov_base = (char *)l->v[i + 1].iov_base + left;
@@ -94,7 +102,7 @@ static void cut_front(struct iovs *l, size_t len, struct iovs *head)
 
 static void respond(struct vscsi_req *r, unsigned response, size_t in_done)
 {
-	uint8_t h[VSCSI_RESP_LEN] = { 0 };
+	uint8_t h[VSCSI_RESP_LEN] = {0};
 	struct scsi_cmd *c = &r->cmd;
 	size_t residual = c->in.len ? c->in.len - c->in_done : c->out.len - c->out_done;
 
@@ -138,12 +146,13 @@ static void reply_check(struct vscsi_req *r, enum sense code)
 }
 
 /*
- * A LUN of a present target at which there is nothing, or the well-known REPORT LUNS unit (SPC-4 6.6, 7.7): these
- * answer INQUIRY and REQUEST SENSE here. true: the command is answered.
+ * A LUN of a present target at which there is nothing, or the well-known REPORT LUNS unit
+ * (SPC-4 6.6, 7.7): these answer INQUIRY and REQUEST SENSE here. true: the command is answered.
  */
 static bool answer_absent(struct vscsi_req *r, bool well_known)
 {
-	uint8_t inquiry[36] = { well_known ? 0x1e : 0x7f, 0, 5, 2, sizeof(inquiry) - 5 };
+	uint8_t inquiry[36] = {well_known ? 0x1e : 0x7f, 0, 5, 2, sizeof(inquiry) - 5};
+	static const char vendor[8] = {'O', 'U', 'T', 'B', 'O', 'A', 'R', 'D'};
 	uint8_t sense[SCSI_SENSE_LEN];
 	struct scsi_cmd *c = &r->cmd;
 	size_t alloc;
@@ -152,10 +161,9 @@ static bool answer_absent(struct vscsi_req *r, bool well_known)
 	c->sense_len = 0;
 	c->in_done = c->out_done = 0;
 	switch (c->cdb[0]) {
-	case 0xa0:	/* REPORT LUNS: the target's own unit knows */
-		return false;
-	case 0x12:	/* INQUIRY */
-		memcpy(inquiry + 8, "OUTBOARD", 8);
+	case 0xa0: /* REPORT LUNS: the target's own unit knows */ return false;
+	case 0x12: /* INQUIRY */
+		memcpy(inquiry + 8, vendor, sizeof(vendor));
 		memset(inquiry + 16, ' ', 20);
 		alloc = get_be16(c->cdb + 3);
 		if (c->cdb[1] & 1)
@@ -163,16 +171,15 @@ static bool answer_absent(struct vscsi_req *r, bool well_known)
 		else
 			c->in_done = iovs_put(&c->in, 0, inquiry, MIN(alloc, sizeof(inquiry)));
 		break;
-	case 0x03:	/* REQUEST SENSE */
+	case 0x03: /* REQUEST SENSE */
 		scsi_build_sense(sense, well_known ? SENSE_GOOD : SENSE_BAD_LUN, c);
 		c->in_done = iovs_put(&c->in, 0, sense, MIN(c->cdb[4], sizeof(sense)));
 		break;
-	case 0x00:	/* TEST UNIT READY */
+	case 0x00: /* TEST UNIT READY */
 		if (well_known)
 			break;
 		/* fall through */
-	default:
-		reply_check(r, well_known ? SENSE_BAD_OPCODE : SENSE_BAD_LUN);
+	default: reply_check(r, well_known ? SENSE_BAD_OPCODE : SENSE_BAD_LUN);
 	}
 	respond(r, VSCSI_OK, c->in_done);
 	return true;
@@ -194,14 +201,15 @@ void vscsi_request(struct virtio_scsi *s, struct virtq_elem *e)
 	struct vscsi_lun lun;
 	bool valid;
 
-	if (e->out.len < VSCSI_REQ_LEN || e->in.len < VSCSI_RESP_LEN) {	/* no place to say so */
-		vscsi_fault(s, e->q, e->out.len < VSCSI_REQ_LEN ? "request header is cut short"
-							       : "no room for a response header");
+	if (e->out.len < VSCSI_REQ_LEN || e->in.len < VSCSI_RESP_LEN) { /* no place to say so */
+		vscsi_fault(s, e->q,
+			    e->out.len < VSCSI_REQ_LEN ? "request header is cut short"
+						       : "no room for a response header");
 		vscsi_push(s, e, 0);
 		return;
 	}
 	s->requests++;
-	*r = (struct vscsi_req){ .s = s, .e = e };
+	*r = (struct vscsi_req){.s = s, .e = e};
 	iovs_get(&e->out, 0, h, sizeof(h));
 	skip_front(&e->out, sizeof(h));
 	cut_front(&e->in, VSCSI_RESP_LEN, &r->head);
@@ -218,7 +226,7 @@ void vscsi_request(struct virtio_scsi *s, struct virtq_elem *e)
 		respond_early(r, VSCSI_BAD_TARGET);
 		return;
 	}
-	if (e->out.len && e->in.len) {	/* both directions need the INOUT feature */
+	if (e->out.len && e->in.len) { /* both directions need the INOUT feature */
 		respond_early(r, VSCSI_FAILURE);
 		return;
 	}

@@ -1,10 +1,10 @@
 /*
  * What split and packed rings share: elements, chains, batches. See virtq.h.
  *
- * An element is allocated when the queue first needs one more and then stays in the queue's pool, so that a request in
- * the steady state allocates nothing; a queue cannot have more of them than its ring has descriptors. A chain is
- * bounded by the ring or by its indirect table, and by VIRTQ_PIECES_MAX. A descriptor of length 0 is allowed and adds
- * nothing.
+ * An element is allocated when the queue first needs one more and then stays in the queue's pool,
+ * so that a request in the steady state allocates nothing; a queue cannot have more of them than
+ * its ring has descriptors. A chain is bounded by the ring or by its indirect table, and by
+ * VIRTQ_PIECES_MAX. A descriptor of length 0 is allowed and adds nothing.
  */
 #include "virtio/virtq.h"
 #include "base/bytes.h"
@@ -24,8 +24,8 @@ static void flush_at_turn_end(struct loop_task *task)
 	virtq_flush(q);
 }
 
-void virtq_init(struct virtq *q, struct loop *loop, unsigned index, size_t extra_len, void (*notify)(struct virtq *q),
-		void *owner)
+void virtq_init(struct virtq *q, struct loop *loop, unsigned index, size_t extra_len,
+		void (*notify)(struct virtq *q), void *owner)
 {
 	memset(q, 0, sizeof(*q));
 	q->loop = loop;
@@ -43,7 +43,7 @@ static void drop_ring(struct virtq *q)
 	g_free(q->chain);
 	q->chain = NULL;
 	g_free(q->found.first);
-	q->found = (struct inflight_found){ 0 };
+	q->found = (struct inflight_found){0};
 	q->found_next = 0;
 	gmem_unref(q->mem);
 	q->mem = NULL;
@@ -74,8 +74,8 @@ bool virtq_start(struct virtq *q, struct gmem *mem, const struct virtq_config *c
 	bool packed = c->features & VIRTIO_F_RING_PACKED;
 
 	if (!c->num || c->num > VIRTQ_NUM_MAX || (!packed && c->num & (c->num - 1)))
-		return err_set(error, EINVAL, "queue %u: size %u must be 1 to %d%s", q->index, c->num,
-			       VIRTQ_NUM_MAX, packed ? "" : " and a power of two");
+		return err_set(error, EINVAL, "queue %u: size %u must be 1 to %d%s", q->index,
+			       c->num, VIRTQ_NUM_MAX, packed ? "" : " and a power of two");
 	drop_ring(q);
 	q->ops = packed ? &virtq_packed : &virtq_split;
 	q->conf = *c;
@@ -84,10 +84,13 @@ bool virtq_start(struct virtq *q, struct gmem *mem, const struct virtq_config *c
 	q->counter = 1;
 	q->fault[0] = 0;
 	q->broken = q->discard = q->want_notify = false;
-	if (!q->ops->map(q, mem))
-		return err_set(error, EFAULT, "queue %u: ring addresses %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64
-			       " for %u descriptors are misaligned or not in one region of guest memory",
-			       q->index, c->desc, c->avail, c->used, c->num);
+	if (!q->ops->map(q, mem)) {
+		return err_set(
+			error, EFAULT,
+			"queue %u: ring addresses %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64
+			" for %u descriptors are misaligned or not in one region of guest memory",
+			q->index, c->desc, c->avail, c->used, c->num);
+	}
 	q->mem = gmem_ref(mem);
 	if (!q->ops->start(q, c, error)) {
 		drop_ring(q);
@@ -125,7 +128,8 @@ bool virtq_remap(struct virtq *q, struct gmem *mem, GError **error)
 	if (!q->mem)
 		return true;
 	if (!q->ops->map(q, mem))
-		return err_set(error, EFAULT, "queue %u: its ring is no longer in guest memory", q->index);
+		return err_set(error, EFAULT, "queue %u: its ring is no longer in guest memory",
+			       q->index);
 	gmem_ref(mem);
 	gmem_unref(q->mem);
 	q->mem = mem;
@@ -157,7 +161,8 @@ void virtq_push(struct virtq_elem *e, size_t written)
 	q->in_flight--;
 	q->in_flight_desc -= e->n_desc;
 	if (!q->discard && q->batch && q->n_batch < q->conf.num) {
-		q->batch[q->n_batch++] = (struct virtq_used){ e->id, e->n_desc, e->entry, (uint32_t)written };
+		q->batch[q->n_batch++] =
+			(struct virtq_used){e->id, e->n_desc, e->entry, (uint32_t)written};
 		if (!q->flush_queued) {
 			q->flush_queued = true;
 			loop_at_turn_end(q->loop, &q->flush_task);
@@ -196,7 +201,7 @@ int virtq_fail(struct virtq *q, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(q->fault, sizeof(q->fault), fmt, ap);
+	g_vsnprintf(q->fault, sizeof(q->fault), fmt, ap);
 	va_end(ap);
 	q->broken = true;
 	return -EPROTO;
@@ -217,8 +222,8 @@ struct virtq_elem *virtq_elem_get(struct virtq *q)
 		e->extra = (char *)e + len;
 	}
 	e->mem = gmem_ref(q->mem);
-	e->out = (struct iovs){ .v = e->pieces };
-	e->in = (struct iovs){ .v = e->pieces };
+	e->out = (struct iovs){.v = e->pieces};
+	e->in = (struct iovs){.v = e->pieces};
 	e->replay = false;
 	e->n_pieces = 0;
 	e->n_desc = 0;
@@ -240,14 +245,18 @@ int virtq_elem_add(struct virtq_elem *e, const struct virtq_desc *d)
 	int n;
 
 	if (list == &e->out && e->in.n)
-		return virtq_fail(e->q, "readable descriptor after a writable one (chain %u)", e->id);
+		return virtq_fail(e->q, "readable descriptor after a writable one (chain %u)",
+				  e->id);
 	n = gmem_translate(e->mem, d->addr, d->len, e->pieces + e->n_pieces,
 			   VIRTQ_PIECES_MAX - e->n_pieces);
-	if (n == -EFAULT)
-		return virtq_fail(e->q, "buffer %#" PRIx64 "+%#x is outside guest memory (chain %u)", d->addr,
-				  d->len, e->id);
+	if (n == -EFAULT) {
+		return virtq_fail(e->q,
+				  "buffer %#" PRIx64 "+%#x is outside guest memory (chain %u)",
+				  d->addr, d->len, e->id);
+	}
 	if (n < 0)
-		return virtq_fail(e->q, "chain %u has more than %d pieces", e->id, VIRTQ_PIECES_MAX);
+		return virtq_fail(e->q, "chain %u has more than %d pieces", e->id,
+				  VIRTQ_PIECES_MAX);
 	if (list == &e->in && !list->n)
 		list->v = e->pieces + e->n_pieces;
 	e->n_pieces += (unsigned)n;
@@ -260,19 +269,22 @@ int virtq_elem_add(struct virtq_elem *e, const struct virtq_desc *d)
 
 int virtq_elem_add_table(struct virtq_elem *e, const struct virtq_desc *d, bool linked)
 {
-	struct iovec v[8];	/* a table may lie across regions */
-	struct iovs table = { .v = v };
+	struct iovec v[8]; /* a table may lie across regions */
+	struct iovs table = {.v = v};
 	unsigned n = d->len / 16, i = 0;
 	int pieces;
 
 	if (!(e->q->conf.features & VIRTIO_F_INDIRECT_DESC))
-		return virtq_fail(e->q, "indirect descriptor that was not negotiated (chain %u)", e->id);
+		return virtq_fail(e->q, "indirect descriptor that was not negotiated (chain %u)",
+				  e->id);
 	if (!d->len || d->len % 16 || n > VIRTQ_NUM_MAX)
 		return virtq_fail(e->q, "indirect table of %u bytes (chain %u)", d->len, e->id);
 	pieces = gmem_translate(e->mem, d->addr, d->len, v, 8);
-	if (pieces < 0)
-		return virtq_fail(e->q, "indirect table %#" PRIx64 "+%#x is outside guest memory (chain %u)",
-				  d->addr, d->len, e->id);
+	if (pieces < 0) {
+		return virtq_fail(
+			e->q, "indirect table %#" PRIx64 "+%#x is outside guest memory (chain %u)",
+			d->addr, d->len, e->id);
+	}
 	table.n = (unsigned)pieces;
 	table.len = d->len;
 	for (unsigned step = 0; step < n; step++) {
@@ -281,13 +293,14 @@ int virtq_elem_add_table(struct virtq_elem *e, const struct virtq_desc *d, bool 
 		int res;
 
 		iovs_get(&table, (size_t)i * 16, raw, sizeof(raw));
-		atomic_signal_fence(memory_order_seq_cst);	/* raw is what counts, not the table */
+		atomic_signal_fence(memory_order_seq_cst); /* raw is what counts, not the table */
 		t.addr = get_le64(raw);
 		t.len = get_le32(raw + 8);
 		t.flags = get_le16(raw + (linked ? 12 : 14));
 		t.next = get_le16(raw + (linked ? 14 : 12));
 		if (t.flags & VIRTQ_DESC_INDIRECT)
-			return virtq_fail(e->q, "indirect descriptor in an indirect table (chain %u)", e->id);
+			return virtq_fail(
+				e->q, "indirect descriptor in an indirect table (chain %u)", e->id);
 		res = virtq_elem_add(e, &t);
 		if (res < 0)
 			return res;
@@ -295,7 +308,8 @@ int virtq_elem_add_table(struct virtq_elem *e, const struct virtq_desc *d, bool 
 			return 0;
 		i = linked ? t.next : i + 1;
 		if (linked && i >= n)
-			return virtq_fail(e->q, "next %u in an indirect table of %u (chain %u)", i, n, e->id);
+			return virtq_fail(e->q, "next %u in an indirect table of %u (chain %u)", i,
+					  n, e->id);
 	}
 	return linked ? virtq_fail(e->q, "loop in an indirect table (chain %u)", e->id) : 0;
 }

@@ -1,11 +1,11 @@
 /*
- * Packed rings (virtio 1.2, 2.8): one ring of descriptors that driver and device overwrite in turn, and an event area
- * for each side.
+ * Packed rings (virtio 1.2, 2.8): one ring of descriptors that driver and device overwrite in turn,
+ * and an event area for each side.
  *
- * A descriptor is available when its avail bit equals the driver's wrap counter and its used bit does not; it is used
- * when both equal the device's. The device returns one used descriptor for a chain, at the slot where it stands, and
- * moves on by as many slots as the chain took. A batch becomes visible with the flags of its first descriptor, which
- * are written last.
+ * A descriptor is available when its avail bit equals the driver's wrap counter and its used bit
+ * does not; it is used when both equal the device's. The device returns one used descriptor for a
+ * chain, at the slot where it stands, and moves on by as many slots as the chain took. A batch
+ * becomes visible with the flags of its first descriptor, which are written last.
  */
 #include "virtio/virtq.h"
 #include "base/bytes.h"
@@ -16,10 +16,16 @@
 #include <string.h>
 
 enum {
-	DESC_ID = 12, DESC_FLAGS = 14, DESC_LEN = 8,
-	F_AVAIL = 1 << 7, F_USED = 1 << 15,
-	EVENT_OFF = 0, EVENT_FLAGS = 2,
-	EVENT_ENABLE = 0, EVENT_DISABLE = 1, EVENT_DESC = 2,
+	DESC_ID = 12,
+	DESC_FLAGS = 14,
+	DESC_LEN = 8,
+	F_AVAIL = 1 << 7,
+	F_USED = 1 << 15,
+	EVENT_OFF = 0,
+	EVENT_FLAGS = 2,
+	EVENT_ENABLE = 0,
+	EVENT_DISABLE = 1,
+	EVENT_DESC = 2,
 	WRAP = 1 << 15,
 };
 
@@ -56,8 +62,8 @@ static bool packed_map(struct virtq *q, struct gmem *mem)
 	uint8_t *driver = gmem_user(mem, c->avail, 4);
 	uint8_t *device = gmem_user(mem, c->used, 4);
 
-	if (!desc || !driver || !device || (c->desc | (uintptr_t)desc) % 16 || (c->avail | (uintptr_t)driver) % 4 ||
-	    (c->used | (uintptr_t)device) % 4)
+	if (!desc || !driver || !device || (c->desc | (uintptr_t)desc) % 16 ||
+	    (c->avail | (uintptr_t)driver) % 4 || (c->used | (uintptr_t)device) % 4)
 		return false;
 	q->packed.desc = desc;
 	q->packed.driver_event = driver;
@@ -72,10 +78,11 @@ static uint16_t flags_of_slot(void *arg, uint16_t i)
 
 static bool is_available(const struct virtq *q)
 {
-	uint16_t flags = le16toh(__atomic_load_n((uint16_t *)(slot(q, q->packed.avail) + DESC_FLAGS),
-						 __ATOMIC_ACQUIRE));
+	uint16_t flags = le16toh(__atomic_load_n(
+		(uint16_t *)(slot(q, q->packed.avail) + DESC_FLAGS), __ATOMIC_ACQUIRE));
 
-	return !!(flags & F_AVAIL) == q->packed.avail_wrap && !!(flags & F_USED) != q->packed.avail_wrap;
+	return !!(flags & F_AVAIL) == q->packed.avail_wrap &&
+	       !!(flags & F_USED) != q->packed.avail_wrap;
 }
 
 static bool packed_start(struct virtq *q, const struct virtq_config *c, GError **error)
@@ -88,19 +95,21 @@ static bool packed_start(struct virtq *q, const struct virtq_config *c, GError *
 	q->packed.used = c->base >> 16 & 0x7fff;
 	q->packed.used_wrap = c->base >> 31;
 	if (q->packed.avail >= c->num || q->packed.used >= c->num)
-		return err_set(error, EINVAL, "queue %u: base %#x lies outside a ring of %u", q->index, c->base,
-			       c->num);
+		return err_set(error, EINVAL, "queue %u: base %#x lies outside a ring of %u",
+			       q->index, c->base, c->num);
 	q->chain = g_new(struct inflight_desc, VIRTQ_CHAIN_MAX);
 	if (!c->inflight)
 		return true;
 	if (!c->resumed)
 		inflight_forget(c->inflight);
-	q->tracker = inflight_packed_new(c->inflight, c->num, &q->packed.used, &q->packed.used_wrap, flags_of_slot,
-					 q, &q->found, &intact);
+	q->tracker = inflight_packed_new(c->inflight, c->num, &q->packed.used, &q->packed.used_wrap,
+					 flags_of_slot, q, &q->found, &intact);
 	q->counter = q->found.counter;
 	for (unsigned i = 0; i < q->found.n; i++)
-		fetched += inflight_packed_read(q->tracker, q->found.first[i], q->chain, VIRTQ_CHAIN_MAX);
-	if (intact && c->resumed) {	/* what was fetched is what was returned and what is in flight */
+		fetched += inflight_packed_read(q->tracker, q->found.first[i], q->chain,
+						VIRTQ_CHAIN_MAX);
+	if (intact &&
+	    c->resumed) { /* what was fetched is what was returned and what is in flight */
 		q->packed.avail = q->packed.used;
 		q->packed.avail_wrap = q->packed.used_wrap;
 		advance(c->num, &q->packed.avail, &q->packed.avail_wrap, fetched);
@@ -110,12 +119,13 @@ static bool packed_start(struct virtq *q, const struct virtq_config *c, GError *
 
 static int add_desc(struct virtq_elem *e, const struct inflight_desc *raw, unsigned n)
 {
-	struct virtq_desc d = { .addr = raw->addr, .len = raw->len, .flags = raw->flags };
+	struct virtq_desc d = {.addr = raw->addr, .len = raw->len, .flags = raw->flags};
 
 	if (!(d.flags & VIRTQ_DESC_INDIRECT))
 		return virtq_elem_add(e, &d);
 	if (n > 1)
-		return virtq_fail(e->q, "indirect descriptor in a chain of %u (buffer %u)", n, e->id);
+		return virtq_fail(e->q, "indirect descriptor in a chain of %u (buffer %u)", n,
+				  e->id);
 	return virtq_elem_add_table(e, &d, false);
 }
 
@@ -129,11 +139,14 @@ static int copy_chain(struct virtq *q, struct inflight_desc *d)
 	for (;;) {
 		uint8_t raw[16];
 
-		if (n == VIRTQ_CHAIN_MAX || n + q->in_flight_desc >= q->conf.num)
-			return virtq_fail(q, "chain at slot %u is longer than the ring has room for",
+		if (n == VIRTQ_CHAIN_MAX || n + q->in_flight_desc >= q->conf.num) {
+			return virtq_fail(q,
+					  "chain at slot %u is longer than the ring has room for",
 					  q->packed.avail);
+		}
 		memcpy(raw, slot(q, at), sizeof(raw));
-		atomic_signal_fence(memory_order_seq_cst);	/* the copy is what counts from here on */
+		atomic_signal_fence(
+			memory_order_seq_cst); /* the copy is what counts from here on */
 		d[n].addr = get_le64(raw);
 		d[n].len = get_le32(raw + DESC_LEN);
 		d[n].id = get_le16(raw + DESC_ID);
@@ -145,9 +158,10 @@ static int copy_chain(struct virtq *q, struct inflight_desc *d)
 	}
 }
 
-static int fill_elem(struct virtq *q, struct virtq_elem *e, const struct inflight_desc *d, unsigned n)
+static int fill_elem(struct virtq *q, struct virtq_elem *e, const struct inflight_desc *d,
+		     unsigned n)
 {
-	e->id = d[n - 1].id;	/* only the last descriptor's id counts */
+	e->id = d[n - 1].id; /* only the last descriptor's id counts */
 	e->n_desc = (uint16_t)n;
 	if (e->id >= q->conf.num)
 		return virtq_fail(q, "buffer id %u in a ring of %u", e->id, q->conf.num);
@@ -241,15 +255,12 @@ static void packed_publish(struct virtq *q)
 	}
 	atomic_thread_fence(memory_order_seq_cst);
 	switch (load16(q->packed.driver_event + EVENT_FLAGS) & 3) {
-	case EVENT_DISABLE:
-		q->want_notify = false;
-		break;
+	case EVENT_DISABLE: q->want_notify = false; break;
 	case EVENT_DESC:
 		q->want_notify = !(q->conf.features & VIRTIO_F_EVENT_IDX) ||
 				 event_passed(q, first, first_wrap, moved);
 		break;
-	default:
-		q->want_notify = true;
+	default: q->want_notify = true;
 	}
 }
 
@@ -272,15 +283,15 @@ static bool packed_listen(struct virtq *q, bool on)
 
 static uint32_t packed_base(const struct virtq *q)
 {
-	return q->packed.avail | (q->packed.avail_wrap ? 1u << 15 : 0) | (uint32_t)q->packed.used << 16 |
-	       (q->packed.used_wrap ? 1u << 31 : 0);
+	return q->packed.avail | (q->packed.avail_wrap ? 1u << 15 : 0) |
+	       (uint32_t)q->packed.used << 16 | (q->packed.used_wrap ? 1u << 31 : 0);
 }
 
 const struct virtq_ops virtq_packed = {
-	.start   = packed_start,
-	.pop     = packed_pop,
+	.start = packed_start,
+	.pop = packed_pop,
 	.publish = packed_publish,
-	.listen  = packed_listen,
-	.base    = packed_base,
-	.map     = packed_map,
+	.listen = packed_listen,
+	.base = packed_base,
+	.map = packed_map,
 };

@@ -1,9 +1,10 @@
 /*
  * Split rings (virtio 1.2, 2.7): descriptor table, available ring, used ring.
  *
- * Order against the driver, which runs at the same time: avail.idx is read with acquire before the entries it covers;
- * used entries are written before used.idx (release); a full fence stands between used.idx and the read of what the
- * driver wants to be told, and between telling it what we want and looking at avail.idx again.
+ * Order against the driver, which runs at the same time: avail.idx is read with acquire before the
+ * entries it covers; used entries are written before used.idx (release); a full fence stands
+ * between used.idx and the read of what the driver wants to be told, and between telling it what we
+ * want and looking at avail.idx again.
  */
 #include "virtio/virtq.h"
 #include "base/bytes.h"
@@ -14,9 +15,14 @@
 #include <string.h>
 
 enum {
-	AVAIL_FLAGS = 0, AVAIL_IDX = 2, AVAIL_RING = 4,
-	USED_FLAGS = 0, USED_IDX = 2, USED_RING = 4,
-	NO_INTERRUPT = 1, NO_NOTIFY = 1,
+	AVAIL_FLAGS = 0,
+	AVAIL_IDX = 2,
+	AVAIL_RING = 4,
+	USED_FLAGS = 0,
+	USED_IDX = 2,
+	USED_RING = 4,
+	NO_INTERRUPT = 1,
+	NO_NOTIFY = 1,
 };
 
 static uint16_t load16(const void *p)
@@ -29,12 +35,12 @@ static void store16(void *p, uint16_t v)
 	__atomic_store_n((uint16_t *)p, htole16(v), __ATOMIC_RELAXED);
 }
 
-static uint8_t *used_event(const struct virtq *q)	/* the driver's wish, behind the available ring */
+static uint8_t *used_event(const struct virtq *q) /* the driver's wish, behind the available ring */
 {
 	return q->split.avail + AVAIL_RING + 2 * q->conf.num;
 }
 
-static uint8_t *avail_event(const struct virtq *q)	/* ours, behind the used ring */
+static uint8_t *avail_event(const struct virtq *q) /* ours, behind the used ring */
 {
 	return q->split.used + USED_RING + 8 * q->conf.num;
 }
@@ -46,8 +52,8 @@ static bool split_map(struct virtq *q, struct gmem *mem)
 	uint8_t *avail = gmem_user(mem, c->avail, 6 + 2ull * c->num);
 	uint8_t *used = gmem_user(mem, c->used, 6 + 8ull * c->num);
 
-	if (!desc || !avail || !used || (c->desc | (uintptr_t)desc) % 16 || (c->avail | (uintptr_t)avail) % 2 ||
-	    (c->used | (uintptr_t)used) % 4)
+	if (!desc || !avail || !used || (c->desc | (uintptr_t)desc) % 16 ||
+	    (c->avail | (uintptr_t)avail) % 2 || (c->used | (uintptr_t)used) % 4)
 		return false;
 	q->split.desc = desc;
 	q->split.avail = avail;
@@ -61,7 +67,8 @@ static bool split_start(struct virtq *q, const struct virtq_config *c, GError **
 	uint16_t avail_idx = load16(q->split.avail + AVAIL_IDX);
 
 	if (c->base > UINT16_MAX)
-		return err_set(error, EINVAL, "queue %u: base %u must be below 65536", q->index, c->base);
+		return err_set(error, EINVAL, "queue %u: base %u must be below 65536", q->index,
+			       c->base);
 	q->split.used_idx = used_idx;
 	q->split.last_avail = (uint16_t)c->base;
 	q->split.avail_idx = q->split.last_avail;
@@ -70,8 +77,9 @@ static bool split_start(struct virtq *q, const struct virtq_config *c, GError **
 			inflight_forget(c->inflight);
 		inflight_split_start(c->inflight, c->num, used_idx, avail_idx, &q->found);
 		q->counter = q->found.counter;
-		if (q->found.n)	/* what was fetched is what was returned and what is in flight */
-			q->split.last_avail = q->split.avail_idx = (uint16_t)(used_idx + q->found.n);
+		if (q->found.n) /* what was fetched is what was returned and what is in flight */
+			q->split.last_avail = q->split.avail_idx =
+				(uint16_t)(used_idx + q->found.n);
 	} else if (c->resumed && (uint16_t)(avail_idx - q->split.last_avail) <= c->num) {
 		q->replay_left = (uint16_t)(avail_idx - q->split.last_avail);
 	}
@@ -83,7 +91,7 @@ static void read_desc(const struct virtq *q, unsigned i, struct virtq_desc *d)
 	uint8_t raw[16];
 
 	memcpy(raw, q->split.desc + 16 * i, sizeof(raw));
-	atomic_signal_fence(memory_order_seq_cst);	/* the copy is what counts from here on */
+	atomic_signal_fence(memory_order_seq_cst); /* the copy is what counts from here on */
 	d->addr = get_le64(raw);
 	d->len = get_le32(raw + 8);
 	d->flags = get_le16(raw + 12);
@@ -121,8 +129,8 @@ static int next_head(struct virtq *q, unsigned *head)
 	uint16_t left;
 
 	if (q->split.last_avail == q->split.avail_idx) {
-		q->split.avail_idx = le16toh(__atomic_load_n((uint16_t *)(q->split.avail + AVAIL_IDX),
-							     __ATOMIC_ACQUIRE));
+		q->split.avail_idx = le16toh(__atomic_load_n(
+			(uint16_t *)(q->split.avail + AVAIL_IDX), __ATOMIC_ACQUIRE));
 		left = (uint16_t)(q->split.avail_idx - q->split.last_avail);
 		if (!left)
 			return 1;
@@ -131,10 +139,12 @@ static int next_head(struct virtq *q, unsigned *head)
 					  q->split.avail_idx, left, q->conf.num);
 	}
 	if (q->in_flight >= q->conf.num)
-		return virtq_fail(q, "more requests in flight than its %u descriptors", q->conf.num);
+		return virtq_fail(q, "more requests in flight than its %u descriptors",
+				  q->conf.num);
 	*head = load16(q->split.avail + AVAIL_RING + 2 * (q->split.last_avail & (q->conf.num - 1)));
 	if (*head >= q->conf.num)
-		return virtq_fail(q, "available entry names descriptor %u of %u", *head, q->conf.num);
+		return virtq_fail(q, "available entry names descriptor %u of %u", *head,
+				  q->conf.num);
 	return 0;
 }
 
@@ -176,14 +186,16 @@ static void split_publish(struct virtq *q)
 	struct inflight_split *s = q->conf.inflight;
 
 	for (unsigned i = 0; i < q->n_batch; i++) {
-		uint8_t *entry = q->split.used + USED_RING + 8 * (q->split.used_idx++ & (q->conf.num - 1));
+		uint8_t *entry =
+			q->split.used + USED_RING + 8 * (q->split.used_idx++ & (q->conf.num - 1));
 
 		put_le32(entry, q->batch[i].id);
 		put_le32(entry + 4, q->batch[i].written);
 		if (s)
 			inflight_split_batch(s, q->batch[i].id);
 	}
-	__atomic_store_n((uint16_t *)(q->split.used + USED_IDX), htole16(q->split.used_idx), __ATOMIC_RELEASE);
+	__atomic_store_n((uint16_t *)(q->split.used + USED_IDX), htole16(q->split.used_idx),
+			 __ATOMIC_RELEASE);
 	for (unsigned i = 0, n; s && i < q->n_batch; i += n) {
 		n = q->n_batch - i < 256 ? q->n_batch - i : 256;
 		for (unsigned k = 0; k < n; k++)
@@ -193,7 +205,8 @@ static void split_publish(struct virtq *q)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (q->conf.features & VIRTIO_F_EVENT_IDX) {
 		want = load16(used_event(q));
-		q->want_notify = (uint16_t)(q->split.used_idx - want - 1) < (uint16_t)(q->split.used_idx - old);
+		q->want_notify = (uint16_t)(q->split.used_idx - want - 1) <
+				 (uint16_t)(q->split.used_idx - old);
 	} else {
 		q->want_notify = !(load16(q->split.avail + AVAIL_FLAGS) & NO_INTERRUPT);
 	}
@@ -202,7 +215,7 @@ static void split_publish(struct virtq *q)
 static bool split_listen(struct virtq *q, bool on)
 {
 	if (q->conf.features & VIRTIO_F_EVENT_IDX) {
-		if (!on)	/* an old index asks for nothing */
+		if (!on) /* an old index asks for nothing */
 			return false;
 		store16(avail_event(q), q->split.last_avail);
 	} else {
@@ -220,10 +233,10 @@ static uint32_t split_base(const struct virtq *q)
 }
 
 const struct virtq_ops virtq_split = {
-	.start   = split_start,
-	.pop     = split_pop,
+	.start = split_start,
+	.pop = split_pop,
 	.publish = split_publish,
-	.listen  = split_listen,
-	.base    = split_base,
-	.map     = split_map,
+	.listen = split_listen,
+	.base = split_base,
+	.map = split_map,
 };

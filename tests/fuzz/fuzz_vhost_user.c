@@ -1,9 +1,10 @@
 /*
- * Fuzzer: a front end sends what it likes, with descriptors, into a server that runs on the same loop; its guest's
- * memory holds the end of the input.
+ * Fuzzer: a front end sends what it likes, with descriptors, into a server that runs on the same
+ * loop; its guest's memory holds the end of the input.
  *
- * Input: one byte of choices, then messages: request (1 byte), flags (1), payload size (1), number of descriptors (1),
- * payload. A request of 0xff kicks a queue instead. What is left when a message does not fit is guest memory.
+ * Input: one byte of choices, then messages: request (1 byte), flags (1), payload size (1), number
+ * of descriptors (1), payload. A request of 0xff kicks a queue instead. What is left when a message
+ * does not fit is guest memory.
  */
 #include "attach/vhost_user/impl.h"
 #include "base/sock.h"
@@ -35,8 +36,12 @@ static struct {
 
 static void start_server(void *arg)
 {
-	struct vhost_user_options o = { .path = w.path, .targets = &w.unit, .n_targets = 1, .packed = true,
-					.config = true, .max_queues = 2 };
+	struct vhost_user_options o = {.path = w.path,
+				       .targets = &w.unit,
+				       .n_targets = 1,
+				       .packed = true,
+				       .config = true,
+				       .max_queues = 2};
 
 	(void)arg;
 	w.unit = fake_unit_new(w.loop, "fuzz", fake_store_new());
@@ -80,9 +85,11 @@ static co_fn void let_server_work(void)
 	uint8_t buf[4096], control[256];
 
 	for (unsigned i = 0; i < TURNS; i++) {
-		struct iovec v = { buf, sizeof(buf) };
-		struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control,
-				      .msg_controllen = sizeof(control) };
+		struct iovec v = {buf, sizeof(buf)};
+		struct msghdr msg = {.msg_iov = &v,
+				     .msg_iovlen = 1,
+				     .msg_control = control,
+				     .msg_controllen = sizeof(control)};
 		struct cmsghdr *c;
 		int fd;
 
@@ -102,21 +109,19 @@ static int fd_for(unsigned request)
 	switch (request) {
 	case VU_SET_MEM_TABLE:
 	case VU_ADD_MEM_REG:
-	case VU_SET_INFLIGHT_FD:
-		return w.guest_fd;
+	case VU_SET_INFLIGHT_FD: return w.guest_fd;
 	case VU_SET_VRING_KICK:
 	case VU_SET_VRING_CALL:
-	case VU_SET_VRING_ERR:
-		return w.event_fd;
-	default:
-		return w.dir_fd;
+	case VU_SET_VRING_ERR: return w.event_fd;
+	default: return w.dir_fd;
 	}
 }
 
-static co_fn bool send_message(uint32_t request, uint32_t flags, const void *payload, uint32_t size, unsigned n_fds)
+static co_fn bool send_message(uint32_t request, uint32_t flags, const void *payload, uint32_t size,
+			       unsigned n_fds)
 {
 	uint8_t buf[VU_HEADER_LEN + 256];
-	uint32_t header[3] = { request, flags, size };
+	uint32_t header[3] = {request, flags, size};
 	int fds[4];
 	int res;
 
@@ -135,10 +140,11 @@ static co_fn void good_start(bool packed, bool inflight)
 	uint64_t features = VIRTIO_F_VERSION_1 | VU_F_PROTOCOL_FEATURES | VIRTIO_F_INDIRECT_DESC |
 			    (packed ? VIRTIO_F_RING_PACKED : VIRTIO_F_EVENT_IDX);
 	uint64_t protocol = 0xb229 & ~(inflight ? 0 : 1ull << VU_P_INFLIGHT_SHMFD);
-	uint64_t region[5] = { 0, 0, GUEST_LEN, 0, 0 }, addr[5] = { RING, 0, 512, 256, 0 }, index = RING;
-	uint32_t num[2] = { RING, RING_NUM }, base[2] = { RING, packed ? 1u << 15 | 1u << 31 : 0 };
-	uint32_t enable[2] = { RING, 1 };
-	uint64_t shape[3] = { GUEST_LEN / 2, GUEST_LEN / 2, 3 | (uint64_t)RING_NUM << 16 };
+	uint64_t region[5] = {0, 0, GUEST_LEN, 0, 0}, addr[5] = {RING, 0, 512, 256, 0},
+		 index = RING;
+	uint32_t num[2] = {RING, RING_NUM}, base[2] = {RING, packed ? 1u << 15 | 1u << 31 : 0};
+	uint32_t enable[2] = {RING, 1};
+	uint64_t shape[3] = {GUEST_LEN / 2, GUEST_LEN / 2, 3 | (uint64_t)RING_NUM << 16};
 
 	send_message(VU_SET_PROTOCOL_FEATURES, VU_VERSION, &protocol, 8, 0);
 	send_message(VU_SET_FEATURES, VU_VERSION, &features, 8, 0);
@@ -156,7 +162,8 @@ static co_fn void good_start(bool packed, bool inflight)
 static co_fn void speak(void)
 {
 	while (w.size >= 4) {
-		unsigned request = w.data[0], flags = w.data[1], size = w.data[2], n_fds = w.data[3] & 3;
+		unsigned request = w.data[0], flags = w.data[1], size = w.data[2],
+			 n_fds = w.data[3] & 3;
 		uint64_t one = 1;
 
 		w.data += 4;
@@ -168,8 +175,9 @@ static co_fn void speak(void)
 		}
 		if (size > w.size)
 			return;
-		if (!send_message(request, flags & 0x80 ? flags : VU_VERSION | (flags & VU_NEED_REPLY), w.data, size,
-				  n_fds))
+		if (!send_message(request,
+				  flags & 0x80 ? flags : VU_VERSION | (flags & VU_NEED_REPLY),
+				  w.data, size, n_fds))
 			return;
 		w.data += size;
 		w.size -= size;
@@ -189,7 +197,7 @@ static void run(void *arg)
 		w.size--;
 	}
 	memcpy(w.guest, w.data + w.size - MIN(tail, w.size), MIN(MIN(tail, w.size), GUEST_LEN));
-	if (choices & 8)	/* an in-flight slice that the input wrote */
+	if (choices & 8) /* an in-flight slice that the input wrote */
 		memcpy(w.guest + GUEST_LEN / 2, w.data, MIN(w.size, GUEST_LEN / 2));
 	w.front = sock_connect_unix(w.path, NULL);
 	if (w.front < 0)
@@ -204,7 +212,7 @@ static void run(void *arg)
 	for (unsigned i = 0; w.v->conns[0] && i < 100000; i++)
 		co_reschedule();
 	if (w.v->conns[0])
-		abort();	/* the connection did not end */
+		abort(); /* the connection did not end */
 	loop_stop(w.loop);
 }
 

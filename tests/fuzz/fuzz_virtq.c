@@ -1,8 +1,10 @@
 /*
- * Fuzzer: a guest writes what it likes into a ring, while the device works on it and after a restart.
+ * Fuzzer: a guest writes what it likes into a ring, while the device works on it and after a
+ * restart.
  *
- * Input: one byte of choices, two of base, then the first bytes of guest memory (ring, tables), then for each further
- * round records of (offset 2 bytes, value 1 byte) that the guest writes between two looks of the device.
+ * Input: one byte of choices, two of base, then the first bytes of guest memory (ring, tables),
+ * then for each further round records of (offset 2 bytes, value 1 byte) that the guest writes
+ * between two looks of the device.
  */
 #include "base/bytes.h"
 #include "base/co.h"
@@ -32,8 +34,8 @@ static void ignore(struct virtq *q)
 
 static void set_up(void)
 {
-	struct gmem_region low = { 0, GUEST_LEN / 2, 0, 0 };
-	struct gmem_region high = { GUEST_LEN, GUEST_LEN / 2, GUEST_LEN, GUEST_LEN / 2 };
+	struct gmem_region low = {0, GUEST_LEN / 2, 0, 0};
+	struct gmem_region high = {GUEST_LEN, GUEST_LEN / 2, GUEST_LEN, GUEST_LEN / 2};
 	struct gmem *none = gmem_new(), *one;
 	int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING), track_fd;
 
@@ -80,7 +82,7 @@ static void work(struct virtq *q)
 	while (n < OUT_MAX && virtq_pop(q, &out[n]) > 0)
 		n++;
 	if (n == OUT_MAX)
-		abort();	/* more in flight than the ring has descriptors */
+		abort(); /* more in flight than the ring has descriptors */
 	virtq_listen(q, true);
 	while (n) {
 		unsigned k = next_byte() % n;
@@ -95,10 +97,15 @@ static void work(struct virtq *q)
 static void one_life(uint8_t choices, uint32_t base, bool resumed)
 {
 	struct virtq_config c = {
-		.num = NUM, .base = base, .resumed = resumed,
-		.features = (choices & 1 ? VIRTIO_F_RING_PACKED : 0) | (choices & 2 ? VIRTIO_F_EVENT_IDX : 0) |
+		.num = NUM,
+		.base = base,
+		.resumed = resumed,
+		.features = (choices & 1 ? VIRTIO_F_RING_PACKED : 0) |
+			    (choices & 2 ? VIRTIO_F_EVENT_IDX : 0) |
 			    (choices & 4 ? VIRTIO_F_INDIRECT_DESC : 0),
-		.desc = 0, .avail = 16 * NUM, .used = 16 * NUM + 32,
+		.desc = 0,
+		.avail = 16 * NUM,
+		.used = 16 * NUM + 32,
 		.inflight = choices & 8 ? inflight_slice(w.track, 0) : NULL,
 	};
 	struct virtq q;
@@ -134,7 +141,7 @@ static void run(void *arg)
 	memcpy(w.guest, w.data, n);
 	w.data += n;
 	w.size -= n;
-	if (choices & 16) {	/* the slice is the peer's too */
+	if (choices & 16) { /* the slice is the peer's too */
 		size_t len = inflight_size(1, NUM);
 
 		for (size_t i = 0; i < len; i++)

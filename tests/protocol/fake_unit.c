@@ -10,12 +10,20 @@ struct fake_unit {
 	struct fake_store *store;
 };
 
-enum { CDB_LBA = BE32(2), CDB_BLOCKS = BE16(7), CDB_NUMBER = BE32(2), CDB_EVENT = U8(1), INQ_ALLOC = BE16(3),
-       RS_ALLOC = U8(4), RL_ALLOC = BE32(6) };
+enum {
+	CDB_LBA = BE32(2),
+	CDB_BLOCKS = BE16(7),
+	CDB_NUMBER = BE32(2),
+	CDB_EVENT = U8(1),
+	INQ_ALLOC = BE16(3),
+	RS_ALLOC = U8(4),
+	RL_ALLOC = BE32(6)
+};
 
 struct fake_store *fake_store_new(void)
 {
-	void *p = mmap(NULL, sizeof(struct fake_store), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, sizeof(struct fake_store), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -38,10 +46,11 @@ static enum sense test_unit_ready(struct scsi_cmd *c)
 
 static enum sense inquiry(struct scsi_cmd *c)
 {
-	uint8_t b[36] = { 5, 0x80, 5, 2, 31 };
+	static const char vendor[8] = {'O', 'U', 'T', 'B', 'O', 'A', 'R', 'D'};
+	uint8_t b[36] = {5, 0x80, 5, 2, 31};
 
 	memset(b + 8, ' ', 28);
-	memcpy(b + 8, "OUTBOARD", 8);
+	memcpy(b + 8, vendor, sizeof(vendor));
 	memcpy(b + 16, c->lu->name, MIN(strlen(c->lu->name), 16));
 	return scsi_reply(c, b, sizeof(b));
 }
@@ -101,7 +110,7 @@ static co_fn enum sense append(struct scsi_cmd *c)
 	struct fake_store *s = store_of(c);
 	uint32_t n = fld_get(c->cdb, CDB_NUMBER) % FAKE_APPENDS_MAX;
 
-	if (n % 3)	/* out of order */
+	if (n % 3) /* out of order */
 		co_sleep_ns((n * 7919 % 5) * 100000);
 	if (c->replay)
 		s->replays++;
@@ -119,17 +128,30 @@ static enum sense raise_event(struct scsi_cmd *c)
 }
 
 static const struct scsi_row rows[256] = {
-	[0x00] = { "TEST UNIT READY", test_unit_ready, 6, ROW_SHARED, { 0 }, 0 },
-	[0x03] = { "REQUEST SENSE", scsi_request_sense, 6,
-		   ROW_DATA_IN | ROW_UA_EXEMPT | ROW_KEEP_SENSE | ROW_BUSY_OK, { RS_ALLOC }, RS_ALLOC },
-	[0x12] = { "INQUIRY", inquiry, 6, ROW_DATA_IN | ROW_UA_EXEMPT | ROW_BUSY_OK, { INQ_ALLOC }, INQ_ALLOC },
-	[0x28] = { "READ(10)", read_10, 10, ROW_DATA_IN | ROW_SHARED, { CDB_LBA, CDB_BLOCKS }, 0 },
-	[0x2a] = { "WRITE(10)", write_10, 10, ROW_DATA_OUT | ROW_SHARED, { CDB_LBA, CDB_BLOCKS }, 0 },
-	[0xa0] = { "REPORT LUNS", scsi_report_luns, 12, ROW_DATA_IN | ROW_UA_EXEMPT | ROW_BUSY_OK,
-		   { RL_ALLOC }, RL_ALLOC },
-	[FAKE_HOLD] = { "HOLD", hold, 6, ROW_SHARED | ROW_VENDOR, { 0 }, 0 },
-	[FAKE_APPEND] = { "APPEND", append, 6, ROW_SHARED | ROW_VENDOR, { CDB_NUMBER }, 0 },
-	[FAKE_EVENT] = { "EVENT", raise_event, 6, ROW_SHARED | ROW_VENDOR, { CDB_EVENT }, 0 },
+	[0x00] = {"TEST UNIT READY", test_unit_ready, 6, ROW_SHARED, {0}, 0},
+	[0x03] = {"REQUEST SENSE",
+		  scsi_request_sense,
+		  6,
+		  ROW_DATA_IN | ROW_UA_EXEMPT | ROW_KEEP_SENSE | ROW_BUSY_OK,
+		  {RS_ALLOC},
+		  RS_ALLOC},
+	[0x12] = {"INQUIRY",
+		  inquiry,
+		  6,
+		  ROW_DATA_IN | ROW_UA_EXEMPT | ROW_BUSY_OK,
+		  {INQ_ALLOC},
+		  INQ_ALLOC},
+	[0x28] = {"READ(10)", read_10, 10, ROW_DATA_IN | ROW_SHARED, {CDB_LBA, CDB_BLOCKS}, 0},
+	[0x2a] = {"WRITE(10)", write_10, 10, ROW_DATA_OUT | ROW_SHARED, {CDB_LBA, CDB_BLOCKS}, 0},
+	[0xa0] = {"REPORT LUNS",
+		  scsi_report_luns,
+		  12,
+		  ROW_DATA_IN | ROW_UA_EXEMPT | ROW_BUSY_OK,
+		  {RL_ALLOC},
+		  RL_ALLOC},
+	[FAKE_HOLD] = {"HOLD", hold, 6, ROW_SHARED | ROW_VENDOR, {0}, 0},
+	[FAKE_APPEND] = {"APPEND", append, 6, ROW_SHARED | ROW_VENDOR, {CDB_NUMBER}, 0},
+	[FAKE_EVENT] = {"EVENT", raise_event, 6, ROW_SHARED | ROW_VENDOR, {CDB_EVENT}, 0},
 };
 
 static enum sense ready(struct scsi_lu *lu, struct scsi_cmd *c)
@@ -159,11 +181,11 @@ static co_fn void free_unit(struct scsi_lu *lu)
 }
 
 static const struct scsi_lu_ops ops = {
-	.rows      = rows,
-	.ready     = ready,
+	.rows = rows,
+	.ready = ready,
 	.state_sense = ready,
-	.reset     = reset,
-	.free      = free_unit,
+	.reset = reset,
+	.free = free_unit,
 	.nexus_new = nexus_new,
 };
 

@@ -58,7 +58,8 @@ static void fill_table(const struct ring *r, uint8_t *table, const struct ring_b
 			put_le16(table + 16 * i + 14, flags);
 		} else {
 			ring_put_desc(table + 16 * i, b[i].gpa, b[i].len,
-				      (uint16_t)(flags | (i + 1 < n ? RING_NEXT : 0)), (uint16_t)(i + 1));
+				      (uint16_t)(flags | (i + 1 < n ? RING_NEXT : 0)),
+				      (uint16_t)(i + 1));
 		}
 	}
 }
@@ -70,8 +71,9 @@ static int add_split(struct ring *r, const struct ring_buf *b, unsigned n, bool 
 	for (unsigned i = 0; i < n; i++) {
 		uint8_t *d = r->desc + 16 * at;
 		uint16_t next = get_le16(d + 14);
-		uint16_t flags = (uint16_t)((b[i].write ? RING_WRITE : 0) | (i + 1 < n ? RING_NEXT : 0) |
-					    (indirect ? RING_INDIRECT : 0));
+		uint16_t flags =
+			(uint16_t)((b[i].write ? RING_WRITE : 0) | (i + 1 < n ? RING_NEXT : 0) |
+				   (indirect ? RING_INDIRECT : 0));
 
 		ring_put_desc(d, b[i].gpa, b[i].len, flags, next);
 		at = next;
@@ -93,8 +95,9 @@ static int add_packed(struct ring *r, const struct ring_buf *b, unsigned n, bool
 	for (id = 0; r->chain_len[id]; id++)
 		;
 	for (unsigned i = 0; i < n; i++) {
-		uint16_t flags = (uint16_t)((b[i].write ? RING_WRITE : 0) | (i + 1 < n ? RING_NEXT : 0) |
-					    (indirect ? RING_INDIRECT : 0) | (wrap ? F_AVAIL : F_USED));
+		uint16_t flags =
+			(uint16_t)((b[i].write ? RING_WRITE : 0) | (i + 1 < n ? RING_NEXT : 0) |
+				   (indirect ? RING_INDIRECT : 0) | (wrap ? F_AVAIL : F_USED));
 
 		put_packed_desc(r->desc + 16 * at, b[i].gpa, b[i].len, (uint16_t)id);
 		if (i)
@@ -114,7 +117,7 @@ static int add_packed(struct ring *r, const struct ring_buf *b, unsigned n, bool
 
 int ring_add(struct ring *r, const struct ring_buf *b, unsigned n, void *table, uint64_t table_gpa)
 {
-	struct ring_buf one = { table_gpa, 16 * n, false };
+	struct ring_buf one = {table_gpa, 16 * n, false};
 	int id;
 
 	if ((table ? 1 : n) > r->n_free)
@@ -138,10 +141,12 @@ bool ring_must_kick(struct ring *r)
 	if (r->packed) {
 		uint16_t flags = get_le16(r->used + 2) & 3;
 
-		/* with an event index: what was added ends at avail_idx; a test adds less than a lap at once */
+		/* with an event index: what was added ends at avail_idx; a test adds less than a
+		 * lap at once */
 		if (flags == 2) {
 			bool wrap = get_le16(r->used) & WRAP;
-			unsigned from = old & 0x7fff, to = r->avail_idx, at = get_le16(r->used) & 0x7fff;
+			unsigned from = old & 0x7fff, to = r->avail_idx,
+				 at = get_le16(r->used) & 0x7fff;
 			bool from_wrap = !(old & WRAP);
 
 			if (to <= from && from_wrap != r->avail_wrap)
@@ -181,7 +186,8 @@ int ring_take(struct ring *r, uint32_t *written)
 	unsigned id;
 
 	if (r->packed) {
-		uint16_t flags = __atomic_load_n((uint16_t *)(r->desc + 16 * r->used_idx + 14), __ATOMIC_ACQUIRE);
+		uint16_t flags = __atomic_load_n((uint16_t *)(r->desc + 16 * r->used_idx + 14),
+						 __ATOMIC_ACQUIRE);
 
 		if (!!(flags & F_USED) != r->used_wrap || !!(flags & F_AVAIL) != r->used_wrap)
 			return -1;
@@ -216,7 +222,8 @@ void ring_want_call(struct ring *r, bool on)
 		put_le16(r->avail + 2, on ? r->event_idx ? 2 : 0 : 1);
 	} else if (r->event_idx) {
 		/* an index that was passed long ago asks for nothing */
-		put_le16(r->avail + 4 + 2 * r->num, on ? r->used_idx : (uint16_t)(r->used_idx - 0x4000));
+		put_le16(r->avail + 4 + 2 * r->num,
+			 on ? r->used_idx : (uint16_t)(r->used_idx - 0x4000));
 	} else {
 		put_le16(r->avail, on ? 0 : 1);
 	}

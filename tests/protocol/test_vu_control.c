@@ -1,11 +1,28 @@
 /* Task management, asynchronous notification and the event queue. */
 #include "vu_test.h"
 
-enum { TMF_ABORT_TASK, TMF_ABORT_SET, TMF_CLEAR_ACA, TMF_CLEAR_SET, TMF_NEXUS_RESET, TMF_LU_RESET, TMF_QUERY_TASK,
-       TMF_QUERY_SET };
-enum { OK = 0, ABORTED = 2, BAD_TARGET = 3, RESET = 4, FAILURE = 9, SUCCEEDED = 10, REJECTED = 11, BAD_LUN = 12 };
+enum {
+	TMF_ABORT_TASK,
+	TMF_ABORT_SET,
+	TMF_CLEAR_ACA,
+	TMF_CLEAR_SET,
+	TMF_NEXUS_RESET,
+	TMF_LU_RESET,
+	TMF_QUERY_TASK,
+	TMF_QUERY_SET
+};
+enum {
+	OK = 0,
+	ABORTED = 2,
+	BAD_TARGET = 3,
+	RESET = 4,
+	FAILURE = 9,
+	SUCCEEDED = 10,
+	REJECTED = 11,
+	BAD_LUN = 12
+};
 
-static const uint8_t hold[6] = { FAKE_HOLD };
+static const uint8_t hold[6] = {FAKE_HOLD};
 static const uint8_t tur[6];
 
 struct pair {
@@ -53,7 +70,7 @@ static void one_task_is_aborted(void **state)
 	assert_int_equal(vu_tmf(&p.f, TMF_ABORT_TASK, 0, 4711), OK);
 	assert_int_equal(vu_tmf(&p.f, TMF_ABORT_TASK, 0, tag_a), OK);
 	vu_poll(&p.f);
-	assert_true(a->done);		/* before the answer to the function */
+	assert_true(a->done); /* before the answer to the function */
 	assert_int_equal(a->response, ABORTED);
 	assert_int_equal(vu_tmf(&p.f, TMF_QUERY_TASK, 0, tag_a), OK);
 	assert_false(b->done);
@@ -65,7 +82,8 @@ static void one_task_is_aborted(void **state)
 	end(&p);
 }
 
-/* Ends all commands of a target by a function; what they answer, and that another target goes on. */
+/* Ends all commands of a target by a function; what they answer, and that another target goes on.
+ */
 static void ends_all(unsigned subtype, unsigned response, unsigned resets, bool attention)
 {
 	struct vu_slot *mine[5], *other, *s;
@@ -76,7 +94,8 @@ static void ends_all(unsigned subtype, unsigned response, unsigned resets, bool 
 	for (unsigned i = 0; i < 5; i++)
 		mine[i] = vu_command(&p.f, 2 + i % 2, 0, hold, 6, 0, 0);
 	wait_number(&p.s.store[1]->holding, 1);
-	/* commands that were made available but not looked at yet are concerned too: no waiting here */
+	/* commands that were made available but not looked at yet are concerned too: no waiting
+	 * here */
 	assert_int_equal(vu_tmf(&p.f, subtype, 0, 0), OK);
 	vu_poll(&p.f);
 	for (unsigned i = 0; i < 5; i++) {
@@ -109,12 +128,13 @@ static void resets_end_everything(void **state)
 	ends_all(TMF_NEXUS_RESET, RESET, 0, true);
 }
 
-static struct vu_slot *control(struct vu_front *f, const void *req, unsigned req_len, unsigned resp_len)
+static struct vu_slot *control(struct vu_front *f, const void *req, unsigned req_len,
+			       unsigned resp_len)
 {
 	struct vu_slot *s = vu_slot(f, VIRTIO_SCSI_CONTROLQ);
 	struct ring_buf b[2] = {
-		{ vu_gpa((uint64_t)(s->req - f->mem)), req_len, false },
-		{ vu_gpa((uint64_t)(s->resp - f->mem)), resp_len, true },
+		{vu_gpa((uint64_t)(s->req - f->mem)), req_len, false},
+		{vu_gpa((uint64_t)(s->resp - f->mem)), resp_len, true},
 	};
 
 	memcpy(s->req, req, req_len);
@@ -132,15 +152,15 @@ static void wrong_functions_are_answered(void **state)
 		uint32_t subtype;
 		unsigned answer;
 	} cases[] = {
-		{ { 1, 7, 0x40 }, TMF_ABORT_TASK, BAD_TARGET },
-		{ { 2, 0, 0x40 }, TMF_ABORT_TASK, BAD_TARGET },
-		{ { 0xc1, 1 }, TMF_LU_RESET, BAD_TARGET },
-		{ { 1, 0, 0x40, 1 }, TMF_LU_RESET, BAD_LUN },
-		{ { 1, 0, 0x40 }, TMF_CLEAR_ACA, REJECTED },
-		{ { 1, 0, 0x40 }, 8, REJECTED },
-		{ { 1, 0, 0x40 }, 0xffffffff, REJECTED },
+		{{1, 7, 0x40}, TMF_ABORT_TASK, BAD_TARGET},
+		{{2, 0, 0x40}, TMF_ABORT_TASK, BAD_TARGET},
+		{{0xc1, 1}, TMF_LU_RESET, BAD_TARGET},
+		{{1, 0, 0x40, 1}, TMF_LU_RESET, BAD_LUN},
+		{{1, 0, 0x40}, TMF_CLEAR_ACA, REJECTED},
+		{{1, 0, 0x40}, 8, REJECTED},
+		{{1, 0, 0x40}, 0xffffffff, REJECTED},
 	};
-	uint8_t req[24] = { 9 };
+	uint8_t req[24] = {9};
 	struct vu_slot *s;
 	struct pair p;
 
@@ -152,10 +172,10 @@ static void wrong_functions_are_answered(void **state)
 		assert_int_equal(s->resp[0], cases[i].answer);
 		vu_free(s);
 	}
-	s = control(&p.f, req, 24, 1);			/* unknown type */
+	s = control(&p.f, req, 24, 1); /* unknown type */
 	assert_int_equal(s->resp[0], FAILURE);
 	req[0] = 0;
-	s = control(&p.f, req, 23, 1);			/* cut short */
+	s = control(&p.f, req, 23, 1); /* cut short */
 	assert_int_equal(s->resp[0], FAILURE);
 	vu_expect_alive(&p.f);
 	end(&p);
@@ -163,8 +183,8 @@ static void wrong_functions_are_answered(void **state)
 
 static void notifications_are_subscribed(void **state)
 {
-	uint8_t query[16] = { 1, 0, 0, 0, 1, 0, 0x40 }, subscribe[16] = { 2, 0, 0, 0, 1, 0, 0x40 };
-	uint8_t event[6] = { FAKE_EVENT, SCSI_EVENT_MEDIUM };
+	uint8_t query[16] = {1, 0, 0, 0, 1, 0, 0x40}, subscribe[16] = {2, 0, 0, 0, 1, 0, 0x40};
+	uint8_t event[6] = {FAKE_EVENT, SCSI_EVENT_MEDIUM};
 	struct vu_slot *s, *e[3];
 	struct pair p;
 
@@ -172,7 +192,7 @@ static void notifications_are_subscribed(void **state)
 	begin(&p, 1);
 	put_le32(query + 12, 0x7f);
 	s = control(&p.f, query, 16, 5);
-	assert_int_equal(get_le32(s->resp), 1 << 4);	/* media change is what we have */
+	assert_int_equal(get_le32(s->resp), 1 << 4); /* media change is what we have */
 	assert_int_equal(s->resp[4], OK);
 	subscribe[5] = 9;
 	s = control(&p.f, subscribe, 16, 5);
@@ -206,21 +226,22 @@ static void plug(void *arg)
 	vhost_user_set_target(p->s.v, 1, p->s.unit[1]);
 }
 
-static void expect_event(struct vu_front *f, struct vu_slot *s, uint32_t event, unsigned target, uint32_t reason)
+static void expect_event(struct vu_front *f, struct vu_slot *s, uint32_t event, unsigned target,
+			 uint32_t reason)
 {
-	uint8_t lun[8] = { 1, (uint8_t)target };
+	uint8_t lun[8] = {1, (uint8_t)target};
 
 	vu_wait(f, s);
 	assert_int_equal(s->written, 16);
 	assert_int_equal(get_le32(s->resp), event);
-	assert_memory_equal(s->resp + 4, lun, 8);	/* LUN 0 is plain 00 00 in events */
+	assert_memory_equal(s->resp + 4, lun, 8); /* LUN 0 is plain 00 00 in events */
 	assert_int_equal(get_le32(s->resp + 12), reason);
 	vu_free(s);
 }
 
 static void units_come_and_go(void **state)
 {
-	static const uint8_t inquiry[6] = { 0x12, 0, 0, 0, 36 };
+	static const uint8_t inquiry[6] = {0x12, 0, 0, 0, 36};
 	struct vu_slot *s, *e[4];
 	struct pair p;
 
@@ -249,7 +270,7 @@ static void units_come_and_go(void **state)
 /* Without buffers events are lost; the next buffer says so. */
 static void missed_events_are_told(void **state)
 {
-	uint8_t event[6] = { FAKE_EVENT, SCSI_EVENT_CAPACITY };
+	uint8_t event[6] = {FAKE_EVENT, SCSI_EVENT_CAPACITY};
 	struct vu_slot *e;
 	struct pair p;
 

@@ -1,6 +1,7 @@
 /*
- * The server is killed at random moments under load and started again: no request is lost, none comes back twice, what
- * may have been executed before is marked so, and the unit sees the same initiator.
+ * The server is killed at random moments under load and started again: no request is lost, none
+ * comes back twice, what may have been executed before is marked so, and the unit sees the same
+ * initiator.
  */
 #include "vu_test.h"
 
@@ -10,18 +11,18 @@ struct load {
 	struct vu_front f;
 	struct vu_server s;
 	struct vu_slot *out[MAX_OUT];
-	uint32_t number[MAX_OUT];	/* of an APPEND */
+	uint32_t number[MAX_OUT]; /* of an APPEND */
 	bool write[MAX_OUT];
 	uint32_t next;
 	unsigned done;
-	uint8_t copy[BLOCKS];	/* what each block is filled with */
+	uint8_t copy[BLOCKS]; /* what each block is filled with */
 };
 
 static void post(struct load *l, unsigned i)
 {
 	struct vu_slot *s = vu_slot(&l->f, 2 + i % (l->f.n_queues - 2));
-	static const uint8_t lun[8] = { 1, 0, 0x40 };
-	uint8_t cdb[10] = { FAKE_APPEND };
+	static const uint8_t lun[8] = {1, 0, 0x40};
+	uint8_t cdb[10] = {FAKE_APPEND};
 
 	l->out[i] = s;
 	l->number[i] = 0;
@@ -53,8 +54,8 @@ static void collect(struct load *l, bool more)
 		if (!s->done)
 			continue;
 		if (s->response || s->status)
-			fail_msg("request failed: response %u status %u %x/%02x/%02x", s->response, s->status,
-				 s->key, s->asc, s->ascq);
+			fail_msg("request failed: response %u status %u %x/%02x/%02x", s->response,
+				 s->status, s->key, s->asc, s->ascq);
 		if (l->number[i])
 			assert_true(l->s.store[0]->executed[l->number[i]] >= 1);
 		for (unsigned k = 0; !l->number[i] && k < FAKE_BLOCK; k++)
@@ -102,7 +103,7 @@ static void killed_and_started(unsigned kind, bool inflight)
 	for (unsigned i = 0; i < KILLS; i++) {
 		run_for_us(l, 500 + (unsigned)rand() % 3000);
 		server_kill(&l->s);
-		run_for_us(l, 100);		/* the guest goes on posting */
+		run_for_us(l, 100); /* the guest goes on posting */
 		server_fork(&l->s);
 		vu_resume(&l->f, l->s.path);
 	}

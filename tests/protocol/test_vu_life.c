@@ -3,14 +3,14 @@
 
 #include <sys/eventfd.h>
 
-static const uint8_t hold[6] = { FAKE_HOLD };
+static const uint8_t hold[6] = {FAKE_HOLD};
 static const uint8_t tur[6];
 
 /* SeaBIOS starts the first request queue and nothing else. */
 static void one_ring_is_enough(void **state)
 {
-	struct vu_server s = { .packed = true };
-	struct vu_front f = { .n_queues = 4 };
+	struct vu_server s = {.packed = true};
+	struct vu_front f = {.n_queues = 4};
 
 	(void)state;
 	server_init(&s);
@@ -22,11 +22,11 @@ static void one_ring_is_enough(void **state)
 	for (unsigned i = 0; i < f.n_queues; i++)
 		ring_init(&f.q[i].ring, f.mem + (size_t)i * RING_BYTES, f.num, false, false);
 	vu_start_queue(&f, 2, 0);
-	vu_enable(&f, true);		/* all of them */
+	vu_enable(&f, true); /* all of them */
 	vu_expect_alive(&f);
 	vu_enable(&f, false);
 	assert_int_equal(vu_stop_queue(&f, 2), 1);
-	assert_int_equal(vu_stop_queue(&f, 0), 0);	/* never started */
+	assert_int_equal(vu_stop_queue(&f, 0), 0); /* never started */
 	assert_int_equal(vu_tell(&f, VU_RESET_DEVICE, NULL, 0, -1), 0);
 	vu_fini(&f);
 	server_stop(&s);
@@ -58,7 +58,8 @@ static void end(struct pair *p)
 	server_fini(&p->s);
 }
 
-/* A paused guest: the ring is stopped only when its commands are done, and nothing is lost or seen twice. */
+/* A paused guest: the ring is stopped only when its commands are done, and nothing is lost or seen
+ * twice. */
 static void a_stopped_ring_goes_on(void **state)
 {
 	(void)state;
@@ -81,7 +82,7 @@ static void a_stopped_ring_goes_on(void **state)
 			vu_enable(&p.f, true);
 			vu_wait(&p.f, a);
 			vu_wait(&p.f, b);
-			assert_int_equal(a->status | b->status, 0);	/* no unit attention either */
+			assert_int_equal(a->status | b->status, 0); /* no unit attention either */
 			vu_free(a);
 			vu_free(b);
 		}
@@ -178,9 +179,9 @@ static void memory_slots_change_under_load(void **state)
 	for (unsigned round = 0; round < 30; round++) {
 		struct vu_slot *held = vu_slot(&p.f, 2), *s;
 		struct ring_buf b[3] = {
-			{ vu_gpa((uint64_t)(held->req - p.f.mem)), 51, false },
-			{ vu_gpa((uint64_t)(held->resp - p.f.mem)), 108, true },
-			{ gpa + 5000, 64, true },
+			{vu_gpa((uint64_t)(held->req - p.f.mem)), 51, false},
+			{vu_gpa((uint64_t)(held->resp - p.f.mem)), 108, true},
+			{gpa + 5000, 64, true},
 		};
 		char got[4];
 
@@ -193,17 +194,18 @@ static void memory_slots_change_under_load(void **state)
 		vu_kick(&p.f, 2);
 		wait_number(&p.s.store[0]->holding, 1);
 		assert_int_equal(vu_remove_region(&p.f, gpa, EXTRA, uaddr), 0);
-		s = vu_run(&p.f, 0, tur, 6, 0, 0);	/* rings work on */
+		s = vu_run(&p.f, 0, tur, 6, 0, 0); /* rings work on */
 		assert_int_equal(s->status, 0);
 		vu_free(s);
 		p.s.store[0]->release = 1;
 		vu_wait(&p.f, held);
 		assert_int_equal(pread(extra, got, 4, 5000), 4);
-		assert_memory_equal(got, "held", 4);	/* it kept the page that it had */
+		assert_memory_equal(got, "held", 4); /* it kept the page that it had */
 		assert_int_equal(pwrite(extra, "    ", 4, 5000), 4);
 		vu_free(held);
 	}
-	assert_int_equal(vu_remove_region(&p.f, gpa, EXTRA, uaddr), 1);	/* refused, the connection goes on */
+	assert_int_equal(vu_remove_region(&p.f, gpa, EXTRA, uaddr),
+			 1); /* refused, the connection goes on */
 	assert_int_equal(vu_add_region(&p.f, 0, EXTRA, uaddr, 0, extra), 1);
 	assert_int_equal(vu_add_region(&p.f, gpa, EXTRA + 1, uaddr, 0, extra), 1);
 	vu_expect_alive(&p.f);
@@ -213,16 +215,18 @@ static void memory_slots_change_under_load(void **state)
 
 static void the_whole_table_can_be_replaced(void **state)
 {
-	uint64_t table[1 + 2 * 4] = { 2, 0, VU_SPLIT, VU_UADDR, 0, VU_GPA2, VU_MEM_LEN - VU_SPLIT, VU_UADDR2, VU_SPLIT };
+	uint64_t table[1 + 2 * 4] = {
+		2, 0, VU_SPLIT, VU_UADDR, 0, VU_GPA2, VU_MEM_LEN - VU_SPLIT, VU_UADDR2, VU_SPLIT};
 	struct pair p;
 
 	(void)state;
 	begin_with(&p, 1);
 	for (unsigned i = 0; i < 10; i++) {
-		int fds[2] = { p.f.mem_fd, p.f.mem_fd };
+		int fds[2] = {p.f.mem_fd, p.f.mem_fd};
 		uint64_t answer;
 
-		vu_send(&p.f, VU_SET_MEM_TABLE, VU_VERSION | VU_NEED_REPLY, table, sizeof(table), fds, 2);
+		vu_send(&p.f, VU_SET_MEM_TABLE, VU_VERSION | VU_NEED_REPLY, table, sizeof(table),
+			fds, 2);
 		assert_int_equal(vu_receive(&p.f, VU_SET_MEM_TABLE, &answer, 8, NULL), 8);
 		assert_int_equal(answer, 0);
 		vu_expect_alive(&p.f);
@@ -244,14 +248,15 @@ static void a_late_call_descriptor_is_signalled(void **state)
 	assert_int_equal(vu_tell_u64(&p.f, VU_SET_VRING_CALL, 2, late), 0);
 	assert_true(vu_wait_call(&p.f, 2, 1000));
 	vu_expect_alive(&p.f);
-	assert_int_equal(vu_tell_u64(&p.f, VU_SET_VRING_CALL, 2 | VU_VRING_NOFD, -1), 0);	/* none: polling */
+	assert_int_equal(vu_tell_u64(&p.f, VU_SET_VRING_CALL, 2 | VU_VRING_NOFD, -1),
+			 0); /* none: polling */
 	vu_run(&p.f, 0, tur, 6, 0, 0);
 	end(&p);
 }
 
 static void each_front_end_is_its_own_initiator(void **state)
 {
-	struct vu_server s = { .packed = true, .max_clients = 3 };
+	struct vu_server s = {.packed = true, .max_clients = 3};
 	struct vu_front f[4];
 	struct vu_slot *held;
 
@@ -272,7 +277,7 @@ static void each_front_end_is_its_own_initiator(void **state)
 	expect_log("refused, 3 front ends are connected");
 	held = vu_command(&f[0], 2, 0, hold, 6, 0, 0);
 	wait_number(&s.store[0]->holding, 1);
-	assert_int_equal(vu_tmf(&f[1], 1, 0, 0), 0);		/* ABORT TASK SET concerns its own commands */
+	assert_int_equal(vu_tmf(&f[1], 1, 0, 0), 0); /* ABORT TASK SET concerns its own commands */
 	assert_false(held->done);
 	for (unsigned i = 1; i < 3; i++)
 		vu_expect_alive(&f[i]);
@@ -291,7 +296,7 @@ static void each_front_end_is_its_own_initiator(void **state)
 
 static void many_connections_in_a_row(void **state)
 {
-	struct vu_server s = { .packed = true };
+	struct vu_server s = {.packed = true};
 
 	(void)state;
 	server_init(&s);
@@ -303,7 +308,7 @@ static void many_connections_in_a_row(void **state)
 		f.inflight = i & 1;
 		vu_init(&f);
 		vu_start(&f, s.path);
-		vu_command(&f, 2, 0, i & 2 ? hold : tur, 6, 0, 0);	/* and goes without waiting */
+		vu_command(&f, 2, 0, i & 2 ? hold : tur, 6, 0, 0); /* and goes without waiting */
 		vu_fini(&f);
 	}
 	server_stop(&s);
@@ -313,9 +318,9 @@ static void many_connections_in_a_row(void **state)
 /* What generic front ends ask for, when it is offered. */
 static void the_configuration_space(void **state)
 {
-	struct vu_server s = { .config = true };
-	struct vu_front f = { 0 };
-	uint32_t msg[3 + 64 / 4] = { 0, 60, 0 };
+	struct vu_server s = {.config = true};
+	struct vu_front f = {0};
+	uint32_t msg[3 + 64 / 4] = {0, 60, 0};
 
 	(void)state;
 	server_init(&s);
@@ -326,14 +331,14 @@ static void the_configuration_space(void **state)
 	vu_send(&f, VU_GET_CONFIG, VU_VERSION, msg, 12 + 60, NULL, 0);
 	assert_int_equal(vu_receive(&f, VU_GET_CONFIG, msg, sizeof(msg), NULL), 12 + 60);
 	assert_int_equal(msg[1], 60);
-	assert_int_equal(msg[3], 8);		/* request queues */
+	assert_int_equal(msg[3], 8); /* request queues */
 	assert_int_equal(msg[3 + 5], 96);
 	assert_int_equal(msg[3 + 6], 32);
-	assert_int_equal(vu_tell(&f, VU_SET_CONFIG, (uint32_t[4]){ 20, 4, 0, 96 }, 16, -1), 0);
-	assert_int_equal(vu_tell(&f, VU_SET_CONFIG, (uint32_t[4]){ 20, 4, 0, 97 }, 16, -1), 1);
+	assert_int_equal(vu_tell(&f, VU_SET_CONFIG, (uint32_t[4]){20, 4, 0, 96}, 16, -1), 0);
+	assert_int_equal(vu_tell(&f, VU_SET_CONFIG, (uint32_t[4]){20, 4, 0, 97}, 16, -1), 1);
 	msg[0] = 250;
 	vu_send(&f, VU_GET_CONFIG, VU_VERSION, msg, 12 + 60, NULL, 0);
-	assert_int_equal(vu_receive(&f, VU_GET_CONFIG, msg, sizeof(msg), NULL), 0);	/* an error */
+	assert_int_equal(vu_receive(&f, VU_GET_CONFIG, msg, sizeof(msg), NULL), 0); /* an error */
 	vu_fini(&f);
 	server_stop(&s);
 	server_fini(&s);

@@ -1,12 +1,13 @@
 /* Commands through a vhost-user connection, on every kind of ring. */
 #include "vu_test.h"
 
-static const uint8_t inquiry[6] = { 0x12, 0, 0, 0, 36 };
+static const uint8_t inquiry[6] = {0x12, 0, 0, 0, 36};
 static const uint8_t tur[6];
 
-static void with_every_ring(void (*fn)(struct vu_front *f, struct vu_server *s), unsigned n_queues, unsigned n_units)
+static void with_every_ring(void (*fn)(struct vu_front *f, struct vu_server *s), unsigned n_queues,
+			    unsigned n_units)
 {
-	struct vu_server s = { .packed = true, .n_units = n_units };
+	struct vu_server s = {.packed = true, .n_units = n_units};
 
 	server_init(&s);
 	server_start(&s);
@@ -34,7 +35,7 @@ static void basics(struct vu_front *f, struct vu_server *server)
 
 	(void)server;
 	vu_expect_alive(f);
-	s = vu_run(f, 0, tur, 6, 0, 0);		/* power on, once */
+	s = vu_run(f, 0, tur, 6, 0, 0); /* power on, once */
 	assert_int_equal(s->status, SCSI_CHECK);
 	assert_int_equal(s->response, 0);
 	assert_int_equal(s->sense_len, 18);
@@ -84,31 +85,31 @@ static void addresses(struct vu_front *f, struct vu_server *server)
 		uint8_t lun[8];
 		uint8_t opcode;
 		unsigned response, status, key, asc;
-		int first;	/* byte of the data, -1: do not care */
+		int first; /* byte of the data, -1: do not care */
 	} cases[] = {
-		{ { 1, 0, 0x40 }, 0x12, 0, 0, 0, 0, 5 },
-		{ { 1, 0, 0 }, 0x12, 0, 0, 0, 0, 5 },			/* single-level LUN 0 */
-		{ { 1, 1, 0x40 }, 0x12, 0, 0, 0, 0, 5 },
-		{ { 1, 2, 0x40 }, 0x12, 3, 0, 0, 0, -1 },		/* no such target */
-		{ { 1, 255, 0x40 }, 0x12, 3, 0, 0, 0, -1 },
-		{ { 1, 0, 0x40, 1 }, 0x12, 0, 0, 0, 0, 0x7f },		/* no such LUN */
-		{ { 1, 0, 0, 1 }, 0x12, 0, 0, 0, 0, 0x7f },
-		{ { 1, 0, 0x7f, 0xff }, 0x00, 0, 2, 5, 0x25, -1 },
-		{ { 1, 0, 0x40, 1 }, 0x03, 0, 0, 0, 0, 0x70 },
-		{ { 1, 0, 0x40, 1 }, 0x28, 0, 2, 5, 0x25, -1 },
-		{ { 0xc1, 1 }, 0xa0, 0, 0, 0, 0, -1 },			/* REPORT LUNS, well known */
-		{ { 0xc1, 1 }, 0x12, 0, 0, 0, 0, 0x1e },
-		{ { 0xc1, 1 }, 0x28, 0, 2, 5, 0x20, -1 },
-		{ { 0xc1, 2 }, 0x12, 3, 0, 0, 0, -1 },
-		{ { 0, 0, 0x40 }, 0x12, 3, 0, 0, 0, -1 },
-		{ { 1, 0, 0x80 }, 0x12, 3, 0, 0, 0, -1 },		/* other addressing methods */
-		{ { 1, 0, 0xc0 }, 0x12, 3, 0, 0, 0, -1 },
-		{ { 1, 0, 0x40, 0, 1 }, 0x12, 3, 0, 0, 0, -1 },		/* a second level */
+		{{1, 0, 0x40}, 0x12, 0, 0, 0, 0, 5},
+		{{1, 0, 0}, 0x12, 0, 0, 0, 0, 5}, /* single-level LUN 0 */
+		{{1, 1, 0x40}, 0x12, 0, 0, 0, 0, 5},
+		{{1, 2, 0x40}, 0x12, 3, 0, 0, 0, -1}, /* no such target */
+		{{1, 255, 0x40}, 0x12, 3, 0, 0, 0, -1},
+		{{1, 0, 0x40, 1}, 0x12, 0, 0, 0, 0, 0x7f}, /* no such LUN */
+		{{1, 0, 0, 1}, 0x12, 0, 0, 0, 0, 0x7f},
+		{{1, 0, 0x7f, 0xff}, 0x00, 0, 2, 5, 0x25, -1},
+		{{1, 0, 0x40, 1}, 0x03, 0, 0, 0, 0, 0x70},
+		{{1, 0, 0x40, 1}, 0x28, 0, 2, 5, 0x25, -1},
+		{{0xc1, 1}, 0xa0, 0, 0, 0, 0, -1}, /* REPORT LUNS, well known */
+		{{0xc1, 1}, 0x12, 0, 0, 0, 0, 0x1e},
+		{{0xc1, 1}, 0x28, 0, 2, 5, 0x20, -1},
+		{{0xc1, 2}, 0x12, 3, 0, 0, 0, -1},
+		{{0, 0, 0x40}, 0x12, 3, 0, 0, 0, -1},
+		{{1, 0, 0x80}, 0x12, 3, 0, 0, 0, -1}, /* other addressing methods */
+		{{1, 0, 0xc0}, 0x12, 3, 0, 0, 0, -1},
+		{{1, 0, 0x40, 0, 1}, 0x12, 3, 0, 0, 0, -1}, /* a second level */
 	};
 
 	(void)server;
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		uint8_t cdb[12] = { cases[i].opcode, 0, 0, 0, 36 };
+		uint8_t cdb[12] = {cases[i].opcode, 0, 0, 0, 36};
 		struct vu_slot *s = vu_slot(f, 2);
 
 		if (cases[i].opcode == 0xa0)
@@ -119,10 +120,10 @@ static void addresses(struct vu_front *f, struct vu_server *server)
 		if (s->response != cases[i].response || s->status != cases[i].status ||
 		    (s->status && (s->key != cases[i].key || s->asc != cases[i].asc)) ||
 		    (cases[i].first >= 0 && s->data[0] != cases[i].first))
-			fail_msg("case %u: response %u status %u key %x asc %02x first byte %02x", i, s->response,
-				 s->status, s->key, s->asc, s->data[0]);
+			fail_msg("case %u: response %u status %u key %x asc %02x first byte %02x",
+				 i, s->response, s->status, s->key, s->asc, s->data[0]);
 		if (cases[i].opcode == 0xa0)
-			assert_int_equal(get_be32(s->data), 8);	/* one LUN */
+			assert_int_equal(get_be32(s->data), 8); /* one LUN */
 		vu_free(s);
 	}
 }
@@ -136,7 +137,7 @@ static void targets_and_luns(void **state)
 /* Any cut of header, data and response into descriptors is allowed. */
 static void layouts(struct vu_front *f, struct vu_server *server)
 {
-	static const unsigned cuts[] = { 1, 3, 50, 51, 52, 107, 108, 109, 200 };
+	static const unsigned cuts[] = {1, 3, 50, 51, 52, 107, 108, 109, 200};
 	uint64_t req, resp;
 	uint8_t cdb[10];
 
@@ -157,12 +158,13 @@ static void layouts(struct vu_front *f, struct vu_server *server)
 		for (unsigned k = 0; k < 512; k++)
 			s->data[51 + k] = (uint8_t)(k * 3 + i);
 		for (unsigned at = 0; at < 51 + 512;) {
-			unsigned len = MIN(MAX(cuts[i], 51 + 512 > 40 * cuts[i] ? 15 : 1), 51 + 512 - at);
+			unsigned len =
+				MIN(MAX(cuts[i], 51 + 512 > 40 * cuts[i] ? 15 : 1), 51 + 512 - at);
 
-			b[n++] = (struct ring_buf){ req + at, len, false };
+			b[n++] = (struct ring_buf){req + at, len, false};
 			at += len;
 		}
-		b[n++] = (struct ring_buf){ vu_gpa((uint64_t)(s->resp - f->mem)), 108, true };
+		b[n++] = (struct ring_buf){vu_gpa((uint64_t)(s->resp - f->mem)), 108, true};
 		vu_post(f, s, b, n);
 		vu_kick(f, 2);
 		vu_wait(f, s);
@@ -178,11 +180,12 @@ static void layouts(struct vu_front *f, struct vu_server *server)
 		memcpy(s->req + 19, cdb, 10);
 		resp = vu_gpa((uint64_t)(s->data - f->mem));
 		n = 0;
-		b[n++] = (struct ring_buf){ vu_gpa((uint64_t)(s->req - f->mem)), 51, false };
+		b[n++] = (struct ring_buf){vu_gpa((uint64_t)(s->req - f->mem)), 51, false};
 		for (unsigned at = 0; at < 108 + 512;) {
-			unsigned len = MIN(MAX(cuts[i], 108 + 512 > 40 * cuts[i] ? 16 : 1), 108 + 512 - at);
+			unsigned len = MIN(MAX(cuts[i], 108 + 512 > 40 * cuts[i] ? 16 : 1),
+					   108 + 512 - at);
 
-			b[n++] = (struct ring_buf){ resp + at, len, true };
+			b[n++] = (struct ring_buf){resp + at, len, true};
 			at += len;
 		}
 		vu_post(f, s, b, n);
@@ -225,8 +228,8 @@ static void traffic(struct vu_front *f, struct vu_server *server)
 				memset(s->data, rand(), FAKE_BLOCK);
 				memcpy(copy[lba], s->data, FAKE_BLOCK);
 			}
-			vu_command_in_slot(f, s, (uint8_t[8]){ 1, 0, 0x40 }, cdb, 10, write ? FAKE_BLOCK : 0,
-					   write ? 0 : FAKE_BLOCK);
+			vu_command_in_slot(f, s, (uint8_t[8]){1, 0, 0x40}, cdb, 10,
+					   write ? FAKE_BLOCK : 0, write ? 0 : FAKE_BLOCK);
 			out[i] = s;
 		}
 		for (unsigned i = 0; i < n; i++) {
@@ -266,14 +269,14 @@ static void large(struct vu_front *f, struct vu_server *server)
 		s->req[0] = 1;
 		s->req[2] = 0x40;
 		memcpy(s->req + 19, cdb, 10);
-		b[n++] = (struct ring_buf){ vu_gpa((uint64_t)(s->req - f->mem)), 51, false };
+		b[n++] = (struct ring_buf){vu_gpa((uint64_t)(s->req - f->mem)), 51, false};
 		if (!write)
-			b[n++] = (struct ring_buf){ vu_gpa((uint64_t)(s->resp - f->mem)), 108, true };
+			b[n++] = (struct ring_buf){vu_gpa((uint64_t)(s->resp - f->mem)), 108, true};
 		/* guest memory has a hole between the regions: one descriptor each */
-		b[n++] = (struct ring_buf){ vu_gpa(off), LEN / 2, !write };
-		b[n++] = (struct ring_buf){ vu_gpa(VU_SPLIT), LEN / 2, !write };
+		b[n++] = (struct ring_buf){vu_gpa(off), LEN / 2, !write};
+		b[n++] = (struct ring_buf){vu_gpa(VU_SPLIT), LEN / 2, !write};
 		if (write)
-			b[n++] = (struct ring_buf){ vu_gpa((uint64_t)(s->resp - f->mem)), 108, true };
+			b[n++] = (struct ring_buf){vu_gpa((uint64_t)(s->resp - f->mem)), 108, true};
 		vu_post(f, s, b, n);
 		vu_kick(f, 2);
 		vu_wait(f, s);

@@ -1,13 +1,14 @@
 /*
- * A VMM that shortens the file of its guest's memory: its connection ends, the server does not. A program of its own,
- * since cmocka takes the signal handler away that the server installs with the first mapping.
+ * A VMM that shortens the file of its guest's memory: its connection ends, the server does not. A
+ * program of its own, since cmocka takes the signal handler away that the server installs with the
+ * first mapping.
  */
 #include "vu_test.h"
 
 static void shortened_memory(void **state)
 {
-	struct vu_server s = { .packed = true, .max_clients = 2 };
-	struct vu_front f = { 0 }, good = { .event_idx = true };
+	struct vu_server s = {.packed = true, .max_clients = 2};
+	struct vu_front f = {0}, good = {.event_idx = true};
 	uint64_t one = 1;
 
 	(void)state;

@@ -22,9 +22,14 @@ static void die(const char *what)
 void vu_init(struct vu_front *f)
 {
 	struct vu_front clean = {
-		.packed = f->packed, .event_idx = f->event_idx, .indirect = f->indirect,
-		.inflight = f->inflight, .n_queues = f->n_queues ? f->n_queues : 3,
-		.num = f->num ? f->num : 64, .fd = -1, .inflight_fd = -1,
+		.packed = f->packed,
+		.event_idx = f->event_idx,
+		.indirect = f->indirect,
+		.inflight = f->inflight,
+		.n_queues = f->n_queues ? f->n_queues : 3,
+		.num = f->num ? f->num : 64,
+		.fd = -1,
+		.inflight_fd = -1,
 	};
 
 	*f = clean;
@@ -66,7 +71,7 @@ uint64_t vu_uaddr(uint64_t off)
 
 void vu_connect(struct vu_front *f, const char *path)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 
 	strncpy(sa.sun_path, path, sizeof(sa.sun_path) - 1);
 	f->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -81,13 +86,13 @@ void vu_disconnect(struct vu_front *f)
 	f->fd = -1;
 }
 
-void vu_send(struct vu_front *f, uint32_t request, uint32_t flags, const void *payload, uint32_t size, const int *fds,
-	     unsigned n_fds)
+void vu_send(struct vu_front *f, uint32_t request, uint32_t flags, const void *payload,
+	     uint32_t size, const int *fds, unsigned n_fds)
 {
-	uint8_t buf[VU_HEADER_LEN + 1024], control[CMSG_SPACE(16 * sizeof(int))] = { 0 };
-	uint32_t header[3] = { request, flags, size };
-	struct iovec v = { buf, VU_HEADER_LEN + size };
-	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1 };
+	uint8_t buf[VU_HEADER_LEN + 1024], control[CMSG_SPACE(16 * sizeof(int))] = {0};
+	uint32_t header[3] = {request, flags, size};
+	struct iovec v = {buf, VU_HEADER_LEN + size};
+	struct msghdr msg = {.msg_iov = &v, .msg_iovlen = 1};
 
 	memcpy(buf, header, sizeof(header));
 	if (size)
@@ -110,7 +115,7 @@ void vu_send(struct vu_front *f, uint32_t request, uint32_t flags, const void *p
 
 static bool wait_readable(int fd, int ms)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	return poll(&p, 1, ms) > 0;
 }
@@ -119,9 +124,12 @@ int vu_receive(struct vu_front *f, uint32_t request, void *payload, uint32_t max
 {
 	uint8_t control[CMSG_SPACE(sizeof(int))];
 	uint32_t header[3];
-	struct iovec v = { header, sizeof(header) };
+	struct iovec v = {header, sizeof(header)};
 	struct msghdr msg = {
-		.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control),
+		.msg_iov = &v,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
 	};
 	struct cmsghdr *c;
 	ssize_t n;
@@ -131,8 +139,10 @@ int vu_receive(struct vu_front *f, uint32_t request, void *payload, uint32_t max
 	n = recvmsg(f->fd, &msg, MSG_CMSG_CLOEXEC);
 	if (n == 0 || (n < 0 && (errno == ECONNRESET || errno == EPIPE)))
 		return -1;
-	if (n != sizeof(header) || header[0] != request || header[1] != (VU_VERSION | VU_REPLY) || header[2] > max) {
-		fprintf(stderr, "reply of %zd bytes: request %u (want %u) flags %#x size %u (max %u)\n", n,
+	if (n != sizeof(header) || header[0] != request || header[1] != (VU_VERSION | VU_REPLY) ||
+	    header[2] > max) {
+		fprintf(stderr,
+			"reply of %zd bytes: request %u (want %u) flags %#x size %u (max %u)\n", n,
 			header[0], request, header[1], header[2], max);
 		abort();
 	}
@@ -159,7 +169,7 @@ uint64_t vu_ask(struct vu_front *f, uint32_t request)
 
 int vu_tell(struct vu_front *f, uint32_t request, const void *payload, uint32_t size, int fd)
 {
-	uint64_t v;
+	uint64_t v = 0;
 
 	vu_send(f, request, VU_VERSION | VU_NEED_REPLY, payload, size, &fd, fd >= 0 ? 1 : 0);
 	if (vu_receive(f, request, &v, 8, NULL) < 0)
@@ -174,21 +184,22 @@ int vu_tell_u64(struct vu_front *f, uint32_t request, uint64_t value, int fd)
 
 int vu_tell_state(struct vu_front *f, uint32_t request, uint32_t index, uint32_t value)
 {
-	uint32_t v[2] = { index, value };
+	uint32_t v[2] = {index, value};
 
 	return vu_tell(f, request, v, 8, -1);
 }
 
-int vu_add_region(struct vu_front *f, uint64_t gpa, uint64_t len, uint64_t uaddr, uint64_t off, int fd)
+int vu_add_region(struct vu_front *f, uint64_t gpa, uint64_t len, uint64_t uaddr, uint64_t off,
+		  int fd)
 {
-	uint64_t v[5] = { 0, gpa, len, uaddr, off };
+	uint64_t v[5] = {0, gpa, len, uaddr, off};
 
 	return vu_tell(f, VU_ADD_MEM_REG, v, sizeof(v), fd);
 }
 
 int vu_remove_region(struct vu_front *f, uint64_t gpa, uint64_t len, uint64_t uaddr)
 {
-	uint64_t v[5] = { 0, gpa, len, uaddr, 0 };
+	uint64_t v[5] = {0, gpa, len, uaddr, 0};
 
 	return vu_tell(f, VU_REM_MEM_REG, v, sizeof(v), -1);
 }
@@ -215,8 +226,9 @@ void vu_negotiate(struct vu_front *f)
 	f->protocol = vu_ask(f, VU_GET_PROTOCOL_FEATURES);
 	vu_send(f, VU_SET_PROTOCOL_FEATURES, VU_VERSION, &f->protocol, 8, NULL, 0);
 	must(vu_tell(f, VU_SET_OWNER, NULL, 0, -1), "SET_OWNER");
-	f->features = VIRTIO_F_VERSION_1 | VU_F_PROTOCOL_FEATURES | VIRTIO_SCSI_F_HOTPLUG | VIRTIO_SCSI_F_CHANGE |
-		      (f->packed ? VIRTIO_F_RING_PACKED : 0) | (f->event_idx ? VIRTIO_F_EVENT_IDX : 0) |
+	f->features = VIRTIO_F_VERSION_1 | VU_F_PROTOCOL_FEATURES | VIRTIO_SCSI_F_HOTPLUG |
+		      VIRTIO_SCSI_F_CHANGE | (f->packed ? VIRTIO_F_RING_PACKED : 0) |
+		      (f->event_idx ? VIRTIO_F_EVENT_IDX : 0) |
 		      (f->indirect ? VIRTIO_F_INDIRECT_DESC : 0);
 	if (f->features & ~offered)
 		die("features");
@@ -226,7 +238,8 @@ void vu_negotiate(struct vu_front *f)
 void vu_share_memory(struct vu_front *f)
 {
 	must(vu_add_region(f, 0, VU_SPLIT, VU_UADDR, 0, f->mem_fd), "ADD_MEM_REG");
-	must(vu_add_region(f, VU_GPA2, VU_MEM_LEN - VU_SPLIT, VU_UADDR2, VU_SPLIT, f->mem_fd), "ADD_MEM_REG");
+	must(vu_add_region(f, VU_GPA2, VU_MEM_LEN - VU_SPLIT, VU_UADDR2, VU_SPLIT, f->mem_fd),
+	     "ADD_MEM_REG");
 }
 
 void vu_give_inflight(struct vu_front *f)
@@ -237,12 +250,15 @@ void vu_give_inflight(struct vu_front *f)
 		memset(f->inflight_shape, 0, sizeof(f->inflight_shape));
 		memcpy(f->inflight_shape + 16, &queues, 2);
 		memcpy(f->inflight_shape + 18, &num, 2);
-		vu_send(f, VU_GET_INFLIGHT_FD, VU_VERSION, f->inflight_shape, VU_INFLIGHT_LEN, NULL, 0);
-		if (vu_receive(f, VU_GET_INFLIGHT_FD, f->inflight_shape, VU_INFLIGHT_LEN, &f->inflight_fd) !=
-		    VU_INFLIGHT_LEN || f->inflight_fd < 0)
+		vu_send(f, VU_GET_INFLIGHT_FD, VU_VERSION, f->inflight_shape, VU_INFLIGHT_LEN, NULL,
+			0);
+		if (vu_receive(f, VU_GET_INFLIGHT_FD, f->inflight_shape, VU_INFLIGHT_LEN,
+			       &f->inflight_fd) != VU_INFLIGHT_LEN ||
+		    f->inflight_fd < 0)
 			die("in-flight buffer");
 	}
-	must(vu_tell(f, VU_SET_INFLIGHT_FD, f->inflight_shape, VU_INFLIGHT_LEN, f->inflight_fd), "SET_INFLIGHT_FD");
+	must(vu_tell(f, VU_SET_INFLIGHT_FD, f->inflight_shape, VU_INFLIGHT_LEN, f->inflight_fd),
+	     "SET_INFLIGHT_FD");
 }
 
 uint32_t vu_fresh_base(const struct vu_front *f)
@@ -259,7 +275,7 @@ static void give_events(struct vu_front *f, unsigned i)
 void vu_start_queue(struct vu_front *f, unsigned i, uint32_t base)
 {
 	struct ring *r = &f->q[i].ring;
-	uint64_t block = (uint64_t)i * RING_BYTES, addr[5] = { i };
+	uint64_t block = (uint64_t)i * RING_BYTES, addr[5] = {i};
 
 	must(vu_tell_state(f, VU_SET_VRING_NUM, i, r->num), "SET_VRING_NUM");
 	must(vu_tell_state(f, VU_SET_VRING_BASE, i, base), "SET_VRING_BASE");
@@ -278,7 +294,7 @@ void vu_enable(struct vu_front *f, bool on)
 
 uint32_t vu_stop_queue(struct vu_front *f, unsigned i)
 {
-	uint32_t v[2] = { i, 0 };
+	uint32_t v[2] = {i, 0};
 
 	vu_send(f, VU_GET_VRING_BASE, VU_VERSION, v, 8, NULL, 0);
 	if (vu_receive(f, VU_GET_VRING_BASE, v, 8, NULL) != 8 || v[0] != i)
@@ -295,7 +311,8 @@ void vu_start(struct vu_front *f, const char *path)
 		vu_give_inflight(f);
 	for (unsigned i = 0; i < f->n_queues; i++) {
 		ring_fini(&f->q[i].ring);
-		ring_init(&f->q[i].ring, f->mem + (size_t)i * RING_BYTES, f->num, f->packed, f->event_idx);
+		ring_init(&f->q[i].ring, f->mem + (size_t)i * RING_BYTES, f->num, f->packed,
+			  f->event_idx);
 		ring_want_call(&f->q[i].ring, true);
 		vu_start_queue(f, i, vu_fresh_base(f));
 	}
@@ -318,7 +335,7 @@ void vu_resume(struct vu_front *f, const char *path)
 		vu_start_queue(f, i, r->packed ? vu_fresh_base(f) : used);
 	}
 	vu_enable(f, true);
-	for (unsigned i = 0; i < f->n_queues; i++) {	/* QEMU does so, late */
+	for (unsigned i = 0; i < f->n_queues; i++) { /* QEMU does so, late */
 		uint64_t index = i;
 
 		must(vu_tell(f, VU_SET_VRING_CALL, &index, 8, f->q[i].call), "SET_VRING_CALL");

@@ -26,8 +26,12 @@ struct vu_slot *vu_slot(struct vu_front *f, unsigned queue)
 			continue;
 		memset(base, 0, TABLE_OFF);
 		*s = (struct vu_slot){
-			.busy = true, .queue = queue, .req = base, .resp = base + RESP_OFF,
-			.table = base + TABLE_OFF, .data = base + VU_DATA_OFF,
+			.busy = true,
+			.queue = queue,
+			.req = base,
+			.resp = base + RESP_OFF,
+			.table = base + TABLE_OFF,
+			.data = base + VU_DATA_OFF,
 		};
 		memset(s->resp, 0xee, RESP_LEN);
 		return s;
@@ -44,7 +48,8 @@ void vu_free(struct vu_slot *s)
 void vu_post(struct vu_front *f, struct vu_slot *s, const struct ring_buf *b, unsigned n)
 {
 	struct vu_queue *q = &f->q[s->queue];
-	int id = ring_add(&q->ring, b, n, f->indirect ? s->table : NULL, vu_gpa(offset_of(f, s->table)));
+	int id = ring_add(&q->ring, b, n, f->indirect ? s->table : NULL,
+			  vu_gpa(offset_of(f, s->table)));
 
 	if (id < 0) {
 		fprintf(stderr, "ring %u is full\n", s->queue);
@@ -61,8 +66,8 @@ void vu_kick(struct vu_front *f, unsigned queue)
 		abort();
 }
 
-void vu_command_in_slot(struct vu_front *f, struct vu_slot *s, const uint8_t lun[8], const void *cdb, unsigned cdb_len,
-			size_t out_len, size_t in_len)
+void vu_command_in_slot(struct vu_front *f, struct vu_slot *s, const uint8_t lun[8],
+			const void *cdb, unsigned cdb_len, size_t out_len, size_t in_len)
 {
 	struct ring_buf b[4];
 	unsigned n = 0;
@@ -72,20 +77,20 @@ void vu_command_in_slot(struct vu_front *f, struct vu_slot *s, const uint8_t lun
 	memcpy(s->req + 19, cdb, cdb_len);
 	s->out_len = out_len;
 	s->in_len = in_len;
-	b[n++] = (struct ring_buf){ vu_gpa(offset_of(f, s->req)), REQ_LEN, false };
+	b[n++] = (struct ring_buf){vu_gpa(offset_of(f, s->req)), REQ_LEN, false};
 	if (out_len)
-		b[n++] = (struct ring_buf){ vu_gpa(offset_of(f, s->data)), (uint32_t)out_len, false };
-	b[n++] = (struct ring_buf){ vu_gpa(offset_of(f, s->resp)), RESP_LEN, true };
+		b[n++] = (struct ring_buf){vu_gpa(offset_of(f, s->data)), (uint32_t)out_len, false};
+	b[n++] = (struct ring_buf){vu_gpa(offset_of(f, s->resp)), RESP_LEN, true};
 	if (in_len)
-		b[n++] = (struct ring_buf){ vu_gpa(offset_of(f, s->data)), (uint32_t)in_len, true };
+		b[n++] = (struct ring_buf){vu_gpa(offset_of(f, s->data)), (uint32_t)in_len, true};
 	vu_post(f, s, b, n);
 	vu_kick(f, s->queue);
 }
 
-struct vu_slot *vu_command(struct vu_front *f, unsigned queue, unsigned target, const void *cdb, unsigned cdb_len,
-			   size_t out_len, size_t in_len)
+struct vu_slot *vu_command(struct vu_front *f, unsigned queue, unsigned target, const void *cdb,
+			   unsigned cdb_len, size_t out_len, size_t in_len)
 {
-	uint8_t lun[8] = { 1, (uint8_t)target, 0x40 };
+	uint8_t lun[8] = {1, (uint8_t)target, 0x40};
 	struct vu_slot *s = vu_slot(f, queue);
 
 	vu_command_in_slot(f, s, lun, cdb, cdb_len, out_len, in_len);
@@ -140,8 +145,8 @@ void vu_wait(struct vu_front *f, struct vu_slot *s)
 		struct pollfd p[VU_QUEUES_MAX];
 
 		for (unsigned i = 0; i < f->n_queues; i++)
-			p[i] = (struct pollfd){ .fd = f->q[i].call, .events = POLLIN };
-		vu_poll(f);	/* what came before notifications were asked for */
+			p[i] = (struct pollfd){.fd = f->q[i].call, .events = POLLIN};
+		vu_poll(f); /* what came before notifications were asked for */
 		if (s->done)
 			return;
 		if (poll(p, f->n_queues, 1000) == 0 && time(NULL) > end) {
@@ -153,15 +158,16 @@ void vu_wait(struct vu_front *f, struct vu_slot *s)
 
 bool vu_wait_call(struct vu_front *f, unsigned queue, int ms)
 {
-	struct pollfd p = { .fd = f->q[queue].call, .events = POLLIN };
+	struct pollfd p = {.fd = f->q[queue].call, .events = POLLIN};
 
 	return poll(&p, 1, ms) > 0;
 }
 
-struct vu_slot *vu_run(struct vu_front *f, unsigned target, const void *cdb, unsigned cdb_len, size_t out_len,
-		       size_t in_len)
+struct vu_slot *vu_run(struct vu_front *f, unsigned target, const void *cdb, unsigned cdb_len,
+		       size_t out_len, size_t in_len)
 {
-	struct vu_slot *s = vu_command(f, VIRTIO_SCSI_REQUESTQ, target, cdb, cdb_len, out_len, in_len);
+	struct vu_slot *s =
+		vu_command(f, VIRTIO_SCSI_REQUESTQ, target, cdb, cdb_len, out_len, in_len);
 
 	vu_wait(f, s);
 	return s;
@@ -186,21 +192,23 @@ void vu_clear_attention(struct vu_front *f, unsigned target)
 
 void vu_expect_alive(struct vu_front *f)
 {
-	static const uint8_t inquiry[6] = { 0x12, 0, 0, 0, 36 };
+	static const uint8_t inquiry[6] = {0x12, 0, 0, 0, 36};
 	struct vu_slot *s = vu_run(f, 0, inquiry, sizeof(inquiry), 0, 36);
 
-	if (s->response || s->status || memcmp(s->data + 8, "OUTBOARD", 8)) {
+	if (s->response || s->status || memcmp(s->data + 8, "OUTBOARD", 8) != 0) {
 		fprintf(stderr, "INQUIRY: response %u, status %u\n", s->response, s->status);
 		abort();
 	}
 	vu_free(s);
 }
 
-struct vu_slot *vu_post_tmf(struct vu_front *f, uint32_t subtype, const uint8_t lun[8], uint64_t tag)
+struct vu_slot *vu_post_tmf(struct vu_front *f, uint32_t subtype, const uint8_t lun[8],
+			    uint64_t tag)
 {
 	struct vu_slot *s = vu_slot(f, VIRTIO_SCSI_CONTROLQ);
 	struct ring_buf b[2] = {
-		{ vu_gpa(offset_of(f, s->req)), 24, false }, { vu_gpa(offset_of(f, s->resp)), 1, true },
+		{vu_gpa(offset_of(f, s->req)), 24, false},
+		{vu_gpa(offset_of(f, s->resp)), 1, true},
 	};
 
 	put_le32(s->req + 4, subtype);
@@ -213,7 +221,7 @@ struct vu_slot *vu_post_tmf(struct vu_front *f, uint32_t subtype, const uint8_t 
 
 unsigned vu_tmf(struct vu_front *f, uint32_t subtype, unsigned target, uint64_t tag)
 {
-	uint8_t lun[8] = { 1, (uint8_t)target, 0x40 };
+	uint8_t lun[8] = {1, (uint8_t)target, 0x40};
 	struct vu_slot *s = vu_post_tmf(f, subtype, lun, tag);
 
 	vu_wait(f, s);
@@ -224,7 +232,7 @@ unsigned vu_tmf(struct vu_front *f, uint32_t subtype, unsigned target, uint64_t 
 struct vu_slot *vu_post_event_buffer(struct vu_front *f)
 {
 	struct vu_slot *s = vu_slot(f, VIRTIO_SCSI_EVENTQ);
-	struct ring_buf b = { vu_gpa(offset_of(f, s->resp)), 16, true };
+	struct ring_buf b = {vu_gpa(offset_of(f, s->resp)), 16, true};
 
 	vu_post(f, s, &b, 1);
 	vu_kick(f, VIRTIO_SCSI_EVENTQ);

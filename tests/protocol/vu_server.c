@@ -46,8 +46,13 @@ static void set_up(void *arg)
 {
 	struct vu_server *s = arg;
 	struct vhost_user_options o = {
-		.path = s->path, .targets = s->unit, .n_targets = s->n_units, .max_queues = s->max_queues,
-		.packed = s->packed, .max_clients = s->max_clients, .config = s->config,
+		.path = s->path,
+		.targets = s->unit,
+		.n_targets = s->n_units,
+		.max_queues = s->max_queues,
+		.packed = s->packed,
+		.max_clients = s->max_clients,
+		.config = s->config,
 	};
 	GError *error = NULL;
 
@@ -83,7 +88,7 @@ void server_start(struct vu_server *s)
 {
 	s->loop = loop_new(LOOP_AUTO, NULL);
 	if (!s->loop)
-		exit(77);	/* no such back end here */
+		exit(77); /* no such back end here */
 	if (pthread_create(&s->thread, NULL, run, s->loop))
 		die("pthread_create");
 	loop_call(s->loop, set_up, s);
@@ -163,7 +168,7 @@ char *server_log(void)
 
 static void clear_limit(void *arg)
 {
-	((struct vu_server *)arg)->v->limit = (struct log_limit){ 0 };
+	((struct vu_server *)arg)->v->limit = (struct log_limit){0};
 }
 
 void server_unlimit_log(struct vu_server *s)

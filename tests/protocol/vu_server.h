@@ -11,7 +11,7 @@ enum { SERVER_UNITS_MAX = 4 };
 
 struct vu_server {
 	char dir[64], path[96];
-	unsigned n_units;		/* before the start: targets; 0: 1 */
+	unsigned n_units; /* before the start: targets; 0: 1 */
 	unsigned max_queues, max_clients;
 	bool packed, config;
 	struct fake_store *store[SERVER_UNITS_MAX];
@@ -28,11 +28,11 @@ void server_init(struct vu_server *s);
 void server_fini(struct vu_server *s);
 
 void server_start(struct vu_server *s);
-void server_stop(struct vu_server *s);		/* in an orderly way */
+void server_stop(struct vu_server *s); /* in an orderly way */
 /* Runs fn(arg) as a coroutine on the server's loop. */
 void server_call(struct vu_server *s, void (*fn)(void *arg), void *arg);
 
-void server_fork(struct vu_server *s);		/* no thread of this process may run a loop */
+void server_fork(struct vu_server *s); /* no thread of this process may run a loop */
 void server_kill(struct vu_server *s);
 
 /* What was logged since the last call, in one string; g_free() it. */

@@ -24,8 +24,8 @@ struct ring_kind {
 };
 
 static const struct ring_kind ring_kinds[] = {
-	{ false, false, false }, { false, true, false }, { false, false, true }, { false, true, true },
-	{ true, false, false }, { true, true, false }, { true, false, true }, { true, true, true },
+	{false, false, false}, {false, true, false}, {false, false, true}, {false, true, true},
+	{true, false, false},  {true, true, false},  {true, false, true},  {true, true, true},
 };
 
 enum { RING_KINDS = sizeof(ring_kinds) / sizeof(ring_kinds[0]) };
@@ -33,7 +33,8 @@ enum { RING_KINDS = sizeof(ring_kinds) / sizeof(ring_kinds[0]) };
 static inline void front_of_kind(struct vu_front *f, unsigned kind)
 {
 	*f = (struct vu_front){
-		.packed = ring_kinds[kind].packed, .event_idx = ring_kinds[kind].event_idx,
+		.packed = ring_kinds[kind].packed,
+		.event_idx = ring_kinds[kind].event_idx,
 		.indirect = ring_kinds[kind].indirect,
 	};
 }
@@ -60,7 +61,7 @@ static inline void expect_log(const char *part)
 	GString *all = g_string_new(NULL);
 	bool found = false;
 
-	for (unsigned i = 0; i < 2000 && !found; i++) {	/* the server may still be at it */
+	for (unsigned i = 0; i < 2000 && !found; i++) { /* the server may still be at it */
 		char *text = server_log();
 
 		g_string_append(all, text);

@@ -1,13 +1,14 @@
 /*
  * One front end: messages in, replies out, and an orderly end.
  *
- * A message is checked against its row (payload size, number of descriptors, negotiated feature) before its handler
- * sees it; descriptors that no handler kept are closed afterwards. Whatever breaks the protocol ends this connection
- * and nothing else.
+ * A message is checked against its row (payload size, number of descriptors, negotiated feature)
+ * before its handler sees it; descriptors that no handler kept are closed afterwards. Whatever
+ * breaks the protocol ends this connection and nothing else.
  *
- * The end comes in two kinds. When the daemon ends, commands are waited for and their results published. When the front
- * end went away, or was thrown out, nothing is published any more: with in-flight tracking it gives the same requests
- * to whom it connects to next, and they are carried out there.
+ * The end comes in two kinds. When the daemon ends, commands are waited for and their results
+ * published. When the front end went away, or was thrown out, nothing is published any more: with
+ * in-flight tracking it gives the same requests to whom it connects to next, and they are carried
+ * out there.
  */
 #include "attach/vhost_user/impl.h"
 #include "base/sock.h"
@@ -47,8 +48,8 @@ static void on_ring_fault(struct virtq *q, const char *what, void *arg)
 	struct vu_vring *r = &c->rings[q->index];
 
 	c->v->stats.protocol_errors++;
-	log_limited(&c->v->limit, LOG_ERROR, "vhost-user", "%s: queue %u stopped, its ring is malformed: %s",
-		    c->name, q->index, what);
+	log_limited(&c->v->limit, LOG_ERROR, "vhost-user",
+		    "%s: queue %u stopped, its ring is malformed: %s", c->name, q->index, what);
 	vu_vring_signal(r->err_fd);
 }
 
@@ -64,8 +65,12 @@ struct vu_conn *vu_conn_new(struct vhost_user *v, unsigned slot, int fd)
 	c->name = g_strdup_printf("vhost-user:%s#%u", v->path, slot);
 	c->mem = gmem_new();
 	o = (struct virtio_scsi_options){
-		.name = c->name, .targets = v->targets, .n_targets = v->n_targets,
-		.n_queues = v->n_rings - VIRTIO_SCSI_REQUESTQ, .fault = on_ring_fault, .arg = c,
+		.name = c->name,
+		.targets = v->targets,
+		.n_targets = v->n_targets,
+		.n_queues = v->n_rings - VIRTIO_SCSI_REQUESTQ,
+		.fault = on_ring_fault,
+		.arg = c,
 	};
 	c->scsi = virtio_scsi_new(v->loop, &o);
 	c->n_rings = v->n_rings;
@@ -80,11 +85,13 @@ void vu_conn_fail(struct vu_conn *c, const char *why)
 		return;
 	c->failed = true;
 	c->v->stats.protocol_errors++;
-	log_limited(&c->v->limit, LOG_ERROR, "vhost-user", "%s: connection closed: %s", c->name, why);
+	log_limited(&c->v->limit, LOG_ERROR, "vhost-user", "%s: connection closed: %s", c->name,
+		    why);
 	shutdown(c->fd, SHUT_RDWR);
 }
 
-/* Header and payload of the next message: 1; 0: the front end has gone; -1: *error says what is wrong with it. */
+/* Header and payload of the next message: 1; 0: the front end has gone; -1: *error says what is
+ * wrong with it. */
 static co_fn int receive(struct vu_conn *c, GError **error)
 {
 	struct vu_msg *m = &c->msg;
@@ -99,29 +106,33 @@ static co_fn int receive(struct vu_conn *c, GError **error)
 	if (res == 0 || res == -ECONNRESET || res == -EPIPE)
 		return 0;
 	if (res < 0) {
-		err_set(error, -res, "cannot receive: %s", res == -EPROTO ? "more descriptors than a message can have"
-									 : g_strerror(-res));
+		err_set(error, -res, "cannot receive: %s",
+			res == -EPROTO ? "more descriptors than a message can have"
+				       : g_strerror(-res));
 		return -1;
 	}
 	m->request = header[0];
 	m->flags = header[1];
 	m->size = header[2];
 	row = m->request < VU_REQUESTS ? &vu_rows[m->request] : NULL;
-	if ((m->flags & VU_VERSION_MASK) != VU_VERSION || m->flags & VU_REPLY)
-		err_set(error, EPROTO, "message %" PRIu32 " with flags %#" PRIx32
-			", must be a version 1 request", m->request, m->flags);
-	else if (!row || !row->handle)
+	if ((m->flags & VU_VERSION_MASK) != VU_VERSION || m->flags & VU_REPLY) {
+		err_set(error, EPROTO,
+			"message %" PRIu32 " with flags %#" PRIx32 ", must be a version 1 request",
+			m->request, m->flags);
+	} else if (!row || !row->handle) {
 		err_set(error, EPROTO, "unknown or unsupported request %" PRIu32, m->request);
-	else if (m->size < row->size_min || m->size > row->size_max)
-		err_set(error, EPROTO, "%s: payload of %" PRIu32 " bytes, must be %u to %u", row->name, m->size,
-			row->size_min, row->size_max);
-	else if (m->n_fds < row->fds_min || m->n_fds > row->fds_max)
-		err_set(error, EPROTO, "%s: %u descriptors, must be %u to %u", row->name, m->n_fds, row->fds_min,
-			row->fds_max);
-	else if (row->feature && !(c->protocol & 1ull << (row->feature - 1)))
-		err_set(error, EPROTO, "%s: protocol feature %d was not negotiated", row->name, row->feature - 1);
-	else
+	} else if (m->size < row->size_min || m->size > row->size_max) {
+		err_set(error, EPROTO, "%s: payload of %" PRIu32 " bytes, must be %u to %u",
+			row->name, m->size, row->size_min, row->size_max);
+	} else if (m->n_fds < row->fds_min || m->n_fds > row->fds_max) {
+		err_set(error, EPROTO, "%s: %u descriptors, must be %u to %u", row->name, m->n_fds,
+			row->fds_min, row->fds_max);
+	} else if (row->feature && !(c->protocol & 1ull << (row->feature - 1))) {
+		err_set(error, EPROTO, "%s: protocol feature %d was not negotiated", row->name,
+			row->feature - 1);
+	} else {
 		res = m->size ? sock_recv_all(c->fd, m->payload, m->size, NULL, 0, NULL) : 1;
+	}
 	if (error && *error)
 		return -1;
 	if (res < 0 && res != -EPIPE && res != -ECONNRESET)
@@ -132,13 +143,14 @@ static co_fn int receive(struct vu_conn *c, GError **error)
 static co_fn int send_reply(struct vu_conn *c, struct vu_msg *m)
 {
 	uint8_t buf[VU_HEADER_LEN + VU_PAYLOAD_MAX];
-	uint32_t header[3] = { m->request, VU_VERSION | VU_REPLY, m->size };
+	uint32_t header[3] = {m->request, VU_VERSION | VU_REPLY, m->size};
 	int res;
 
 	memcpy(buf, header, sizeof(header));
 	memcpy(buf + sizeof(header), m->payload, m->size);
 	c->sending = true;
-	res = sock_send_all(c->fd, buf, VU_HEADER_LEN + m->size, &m->reply_fd, m->reply_fd >= 0 ? 1 : 0);
+	res = sock_send_all(c->fd, buf, VU_HEADER_LEN + m->size, &m->reply_fd,
+			    m->reply_fd >= 0 ? 1 : 0);
 	c->sending = false;
 	return res;
 }
@@ -155,11 +167,13 @@ static co_fn bool serve_one(struct vu_conn *c, GError **error)
 		row = &vu_rows[m->request];
 		log_line(LOG_DEBUG, "vhost-user", "%s: %s", c->name, row->name);
 		res = row->handle(c, m, error);
-		if (!row->has_reply && m->flags & VU_NEED_REPLY && c->protocol & 1 << VU_P_REPLY_ACK &&
-		    res != -EPROTO) {
-			if (res < 0)
-				log_limited(&c->v->limit, LOG_WARN, "vhost-user", "%s: %s refused: %s", c->name,
-					    row->name, error && *error ? (*error)->message : "");
+		if (!row->has_reply && m->flags & VU_NEED_REPLY &&
+		    c->protocol & 1 << VU_P_REPLY_ACK && res != -EPROTO) {
+			if (res < 0) {
+				log_limited(&c->v->limit, LOG_WARN, "vhost-user",
+					    "%s: %s refused: %s", c->name, row->name,
+					    error && *error ? (*error)->message : "");
+			}
 			vu_reply_u64(m, res < 0);
 			g_clear_error(error);
 			res = 0;

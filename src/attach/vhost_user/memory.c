@@ -1,8 +1,9 @@
 /*
  * vhost-user requests about guest memory and the in-flight buffer.
  *
- * The table may change while requests move data: each keeps the map it was translated with (virtio/gmem.h), so nothing
- * has to wait. Rings are looked up anew; one that is no longer in memory ends the connection.
+ * The table may change while requests move data: each keeps the map it was translated with
+ * (virtio/gmem.h), so nothing has to wait. Rings are looked up anew; one that is no longer in
+ * memory ends the connection.
  */
 #include "attach/vhost_user/impl.h"
 
@@ -40,7 +41,8 @@ int vu_set_mem_table(struct vu_conn *c, struct vu_msg *m, GError **error)
 	memcpy(&n, m->payload, sizeof(n));
 	if (n > VU_TABLE_REGIONS || m->size != 8 + n * VU_REGION_LEN || m->n_fds != n) {
 		gmem_unref(mem);
-		return vu_refuse(error, EPROTO, "%" PRIu32 " regions with %u descriptors in %" PRIu32 " bytes", n,
+		return vu_refuse(error, EPROTO,
+				 "%" PRIu32 " regions with %u descriptors in %" PRIu32 " bytes", n,
 				 m->n_fds, m->size);
 	}
 	for (uint32_t i = 0; i < n; i++) {
@@ -100,7 +102,7 @@ int vu_get_inflight_fd(struct vu_conn *c, struct vu_msg *m, GError **error)
 	if (!f)
 		return -EPROTO;
 	s.size = inflight_size(s.queues, s.num);
-	inflight_free(f);	/* it comes back with SET_INFLIGHT_FD */
+	inflight_free(f); /* it comes back with SET_INFLIGHT_FD */
 	memcpy(m->payload, &s.size, 8);
 	memcpy(m->payload + 8, &off, 8);
 	m->reply = true;

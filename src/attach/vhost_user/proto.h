@@ -1,10 +1,11 @@
-/* The vhost-user protocol as numbers (QEMU's docs/interop/vhost-user; reference/transports.md 3). Native byte order. */
+/* The vhost-user protocol as numbers (QEMU's docs/interop/vhost-user; reference/transports.md 3).
+ * Native byte order. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { VU_HEADER_LEN = 12 };	/* u32 request, u32 flags, u32 payload size */
+enum { VU_HEADER_LEN = 12 }; /* u32 request, u32 flags, u32 payload size */
 enum { VU_VERSION_MASK = 3, VU_VERSION = 1, VU_REPLY = 1 << 2, VU_NEED_REPLY = 1 << 3 };
 
 enum vu_request {
@@ -38,27 +39,27 @@ enum vu_request {
 	VU_REQUESTS
 };
 
-enum {	/* protocol features */
-	VU_P_MQ = 0,
-	VU_P_REPLY_ACK = 3,
-	VU_P_BACKEND_REQ = 5,
-	VU_P_CONFIG = 9,
-	VU_P_INFLIGHT_SHMFD = 12,
-	VU_P_RESET_DEVICE = 13,
-	VU_P_CONFIGURE_MEM_SLOTS = 15,
+enum { /* protocol features */
+       VU_P_MQ = 0,
+       VU_P_REPLY_ACK = 3,
+       VU_P_BACKEND_REQ = 5,
+       VU_P_CONFIG = 9,
+       VU_P_INFLIGHT_SHMFD = 12,
+       VU_P_RESET_DEVICE = 13,
+       VU_P_CONFIGURE_MEM_SLOTS = 15,
 };
 
-#define VU_F_PROTOCOL_FEATURES (1ull << 30)	/* among the virtio features */
+#define VU_F_PROTOCOL_FEATURES (1ull << 30) /* among the virtio features */
 
 enum {
-	VU_TABLE_REGIONS = 8,			/* SET_MEM_TABLE */
-	VU_REGION_LEN = 32,			/* u64 guest address, size, user address, mmap offset */
+	VU_TABLE_REGIONS = 8, /* SET_MEM_TABLE */
+	VU_REGION_LEN = 32,   /* u64 guest address, size, user address, mmap offset */
 	VU_TABLE_LEN = 8 + VU_TABLE_REGIONS * VU_REGION_LEN,
-	VU_CONFIG_HEAD = 12,			/* u32 offset, size, flags */
+	VU_CONFIG_HEAD = 12, /* u32 offset, size, flags */
 	VU_CONFIG_LEN = 256,
 	VU_PAYLOAD_MAX = VU_CONFIG_HEAD + VU_CONFIG_LEN,
 	VU_FDS_MAX = 8,
 	VU_VRING_NOFD = 1 << 8,
 	VU_VRING_INDEX = 0xff,
-	VU_INFLIGHT_LEN = 24,			/* u64 size, u64 offset, u16 queues, u16 queue size, padding */
+	VU_INFLIGHT_LEN = 24, /* u64 size, u64 offset, u16 queues, u16 queue size, padding */
 };

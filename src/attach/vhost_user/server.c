@@ -1,8 +1,9 @@
 /*
  * The vhost-user back end's socket and its connections.
  *
- * A front end that has gone keeps its place until its commands have ended: one that comes back at once and finds the
- * same rings must not meet the remains of its former connection there. Until then it waits in the socket's backlog.
+ * A front end that has gone keeps its place until its commands have ended: one that comes back at
+ * once and finds the same rings must not meet the remains of its former connection there. Until
+ * then it waits in the socket's backlog.
  */
 #include "attach/vhost_user/impl.h"
 #include "base/sock.h"
@@ -18,7 +19,7 @@ enum { DEFAULT_QUEUES = 8, RETRY_NS = 1000000000 };
 /* The front end has hung up, which its connection may not have come to notice yet. */
 static bool has_gone(const struct vu_conn *c)
 {
-	struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
+	struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
 
 	return c->closing || (poll(&p, 1, 0) > 0 && p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
@@ -43,21 +44,23 @@ static void cannot_accept(struct vhost_user *v, int errnum)
 {
 	if (errnum == EAGAIN || errnum == EINTR || errnum == ECONNABORTED)
 		return;
-	log_limited(&v->limit, LOG_ERROR, "vhost-user", "%s: cannot accept: %s", v->path, g_strerror(errnum));
-	vu_listen(v, false);	/* the connection stays ready: do not spin on it */
+	log_limited(&v->limit, LOG_ERROR, "vhost-user", "%s: cannot accept: %s", v->path,
+		    g_strerror(errnum));
+	vu_listen(v, false); /* the connection stays ready: do not spin on it */
 	loop_timer_set(v->loop, &v->retry, loop_now_ns() + RETRY_NS);
 }
 
 static void on_connect(struct loop_watch *w, unsigned events)
 {
-	struct vhost_user *v = (struct vhost_user *)((char *)w - offsetof(struct vhost_user, listen));
+	struct vhost_user *v =
+		(struct vhost_user *)((char *)w - offsetof(struct vhost_user, listen));
 	bool draining;
 	int slot, fd;
 
 	(void)events;
 	slot = free_slot(v, &draining);
 	if (slot < 0 && draining) {
-		vu_listen(v, false);	/* until one of them is done */
+		vu_listen(v, false); /* until one of them is done */
 		return;
 	}
 	fd = accept4(v->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -66,9 +69,10 @@ static void on_connect(struct loop_watch *w, unsigned events)
 		return;
 	}
 	if (slot < 0) {
-		log_limited(&v->limit, LOG_WARN, "vhost-user",
-			    "%s: connection refused, %u front end%s connected already (option clients)", v->path,
-			    v->max_clients, v->max_clients == 1 ? " is" : "s are");
+		log_limited(
+			&v->limit, LOG_WARN, "vhost-user",
+			"%s: connection refused, %u front end%s connected already (option clients)",
+			v->path, v->max_clients, v->max_clients == 1 ? " is" : "s are");
 		close(fd);
 		return;
 	}
@@ -92,7 +96,8 @@ void vu_listen(struct vhost_user *v, bool on)
 	loop_watch_add(v->loop, &v->listen);
 }
 
-struct vhost_user *vhost_user_new(struct loop *loop, const struct vhost_user_options *o, GError **error)
+struct vhost_user *vhost_user_new(struct loop *loop, const struct vhost_user_options *o,
+				  GError **error)
 {
 	unsigned queues = o->max_queues ? o->max_queues : DEFAULT_QUEUES;
 	struct vhost_user *v;
@@ -122,7 +127,8 @@ struct vhost_user *vhost_user_new(struct loop *loop, const struct vhost_user_opt
 	v->max_clients = o->max_clients ? o->max_clients : 1;
 	v->conns = g_new0(struct vu_conn *, v->max_clients);
 	v->n_targets = o->n_targets;
-	memcpy(v->targets, o->targets, o->n_targets * sizeof(v->targets[0]));
+	for (unsigned i = 0; i < o->n_targets; i++)
+		v->targets[i] = o->targets[i];
 	vu_listen(v, true);
 	return v;
 }
@@ -146,7 +152,8 @@ co_fn void vhost_user_free(struct vhost_user *v)
 	for (unsigned i = 0; i < v->max_clients; i++) {
 		struct vu_conn *c = v->conns[i];
 
-		/* wakes the connection; the front end sees the end only when its rings are at rest */
+		/* wakes the connection; the front end sees the end only when its rings are at rest
+		 */
 		if (c && !c->closing)
 			shutdown(c->fd, c->sending ? SHUT_RDWR : SHUT_RD);
 	}

@@ -1,7 +1,7 @@
 /*
- * Life of a ring: it runs once it has a size, addresses, a kick event and is enabled, in whatever order these come; it
- * pauses when disabled, and ends with GET_VRING_BASE. Some front ends never complete some rings (SeaBIOS uses only the
- * first request queue), which concerns nobody else.
+ * Life of a ring: it runs once it has a size, addresses, a kick event and is enabled, in whatever
+ * order these come; it pauses when disabled, and ends with GET_VRING_BASE. Some front ends never
+ * complete some rings (SeaBIOS uses only the first request queue), which concerns nobody else.
  */
 #include "attach/vhost_user/impl.h"
 
@@ -45,8 +45,8 @@ void vu_vring_signal(int fd)
 }
 
 /*
- * Takes fd (-1: none) in place of *to. It must be something that never blocks us and can be polled: an eventfd, or a
- * pipe where there are none. false: it is not (and stays the caller's).
+ * Takes fd (-1: none) in place of *to. It must be something that never blocks us and can be polled:
+ * an eventfd, or a pipe where there are none. false: it is not (and stays the caller's).
  */
 bool vu_vring_set_fd(int *to, int fd)
 {
@@ -57,7 +57,8 @@ bool vu_vring_set_fd(int *to, int fd)
 		if (fstat(fd, &st) < 0 || (st.st_mode & S_IFMT && !S_ISFIFO(st.st_mode)))
 			return false;
 		flags = fcntl(fd, F_GETFL);
-		if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+		if (flags < 0 ||
+		    (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
 			return false;
 	}
 	vu_close(to);
@@ -128,14 +129,21 @@ static int start(struct vu_vring *r, GError **error)
 {
 	struct vu_conn *c = r->c;
 	struct virtq_config conf = {
-		.num = r->num, .features = c->features, .base = r->base,
-		.desc = r->desc, .avail = r->avail, .used = r->used,
+		.num = r->num,
+		.features = c->features,
+		.base = r->base,
+		.desc = r->desc,
+		.avail = r->avail,
+		.used = r->used,
 	};
 
 	if (c->inflight && r->index < inflight_queues(c->inflight)) {
-		if (r->num > inflight_num(c->inflight))
-			return vu_refuse(error, EPROTO, "queue %u has %u descriptors, the in-flight buffer room for %u",
-					 r->index, r->num, inflight_num(c->inflight));
+		if (r->num > inflight_num(c->inflight)) {
+			return vu_refuse(
+				error, EPROTO,
+				"queue %u has %u descriptors, the in-flight buffer room for %u",
+				r->index, r->num, inflight_num(c->inflight));
+		}
 		conf.inflight = inflight_slice(c->inflight, r->index);
 	}
 	begin(c, r->base);
@@ -144,11 +152,11 @@ static int start(struct vu_vring *r, GError **error)
 		return -EPROTO;
 	r->started = r->used_before = true;
 	if (r->q.found.n)
-		log_line(LOG_INFO, "vhost-user", "%s: queue %u: %u requests are carried out again", c->name,
-			 r->index, r->q.found.n);
+		log_line(LOG_INFO, "vhost-user", "%s: queue %u: %u requests are carried out again",
+			 c->name, r->index, r->q.found.n);
 	virtio_scsi_add_queue(c->scsi, &r->q);
 	watch(r, true);
-	vu_vring_signal(r->call_fd);	/* something may have been returned before we ended */
+	vu_vring_signal(r->call_fd); /* something may have been returned before we ended */
 	virtio_scsi_kick(c->scsi, &r->q);
 	return 0;
 }
@@ -185,7 +193,7 @@ co_fn void vu_vring_stop(struct vu_vring *r, uint64_t deadline_ns)
 	r->base = virtq_base(&r->q);
 	virtq_release(&r->q);
 	r->started = false;
-	r->c->resumed = false;	/* what starts from now on was stopped in order */
+	r->c->resumed = false; /* what starts from now on was stopped in order */
 }
 
 void vu_vring_fini(struct vu_vring *r)

@@ -8,7 +8,8 @@
 enum { STOP_WAIT_S = 10 };
 
 /* u32 index, u32 value; NULL: no such ring. */
-static struct vu_vring *get_state(struct vu_conn *c, const struct vu_msg *m, uint32_t *value, GError **error)
+static struct vu_vring *get_state(struct vu_conn *c, const struct vu_msg *m, uint32_t *value,
+				  GError **error)
 {
 	uint32_t index;
 
@@ -21,7 +22,8 @@ static struct vu_vring *get_state(struct vu_conn *c, const struct vu_msg *m, uin
 }
 
 /* As get_state(), for what must not change under a running ring. */
-static struct vu_vring *get_stopped(struct vu_conn *c, const struct vu_msg *m, uint32_t *value, GError **error)
+static struct vu_vring *get_stopped(struct vu_conn *c, const struct vu_msg *m, uint32_t *value,
+				    GError **error)
 {
 	struct vu_vring *r = get_state(c, m, value, error);
 
@@ -39,8 +41,8 @@ int vu_set_vring_num(struct vu_conn *c, struct vu_msg *m, GError **error)
 	if (!r)
 		return -EPROTO;
 	if (!num || num > VIRTQ_NUM_MAX)
-		return vu_refuse(error, EPROTO, "queue %u: size %" PRIu32 " must be 1 to %d", r->index, num,
-				 VIRTQ_NUM_MAX);
+		return vu_refuse(error, EPROTO, "queue %u: size %" PRIu32 " must be 1 to %d",
+				 r->index, num, VIRTQ_NUM_MAX);
 	r->num = num;
 	return vu_vring_update(r, error);
 }
@@ -71,8 +73,9 @@ int vu_set_vring_base(struct vu_conn *c, struct vu_msg *m, GError **error)
 }
 
 /*
- * Ends the ring. Commands are waited for, since their results would be lost for a guest that is only paused; those that
- * take long (a disc being blanked) are aborted in the end, since the front end stands still meanwhile.
+ * Ends the ring. Commands are waited for, since their results would be lost for a guest that is
+ * only paused; those that take long (a disc being blanked) are aborted in the end, since the front
+ * end stands still meanwhile.
  */
 co_fn int vu_get_vring_base(struct vu_conn *c, struct vu_msg *m, GError **error)
 {
@@ -95,11 +98,13 @@ static struct vu_vring *get_event(struct vu_conn *c, const struct vu_msg *m, GEr
 
 	memcpy(&v, m->payload, 8);
 	if ((v & VU_VRING_INDEX) >= c->n_rings) {
-		err_set(error, EPROTO, "queue %u of %u", (unsigned)(v & VU_VRING_INDEX), c->n_rings);
+		err_set(error, EPROTO, "queue %u of %u", (unsigned)(v & VU_VRING_INDEX),
+			c->n_rings);
 		return NULL;
 	}
 	if (!(v & VU_VRING_NOFD) != (m->n_fds == 1)) {
-		err_set(error, EPROTO, "queue %u: %u descriptors do not match the payload %#" PRIx64,
+		err_set(error, EPROTO,
+			"queue %u: %u descriptors do not match the payload %#" PRIx64,
 			(unsigned)(v & VU_VRING_INDEX), m->n_fds, v);
 		return NULL;
 	}
@@ -122,7 +127,7 @@ int vu_set_vring_kick(struct vu_conn *c, struct vu_msg *m, GError **error)
 	if (!r)
 		return -EPROTO;
 	if (r->started)
-		vu_vring_pause(r);	/* the watch is on the old descriptor */
+		vu_vring_pause(r); /* the watch is on the old descriptor */
 	res = take_fd(r, &r->kick_fd, m, error);
 	return res < 0 ? res : vu_vring_update(r, error);
 }
@@ -135,7 +140,8 @@ int vu_set_vring_call(struct vu_conn *c, struct vu_msg *m, GError **error)
 	if (!r)
 		return -EPROTO;
 	res = take_fd(r, &r->call_fd, m, error);
-	/* a front end may give the descriptor after the ring went on: what came before would never be seen */
+	/* a front end may give the descriptor after the ring went on: what came before would never
+	 * be seen */
 	if (res == 0 && r->started)
 		vu_vring_signal(r->call_fd);
 	return res;
@@ -156,9 +162,11 @@ int vu_set_vring_enable(struct vu_conn *c, struct vu_msg *m, GError **error)
 	if (!r)
 		return -EPROTO;
 	if (!(c->features & VU_F_PROTOCOL_FEATURES))
-		return vu_refuse(error, EPROTO, "queue %u: feature bit 30 was not negotiated", r->index);
+		return vu_refuse(error, EPROTO, "queue %u: feature bit 30 was not negotiated",
+				 r->index);
 	if (on > 1)
-		return vu_refuse(error, EPROTO, "queue %u: value %" PRIu32 " must be 0 or 1", r->index, on);
+		return vu_refuse(error, EPROTO, "queue %u: value %" PRIu32 " must be 0 or 1",
+				 r->index, on);
 	r->enabled = on;
 	return vu_vring_update(r, error);
 }

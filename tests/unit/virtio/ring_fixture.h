@@ -1,4 +1,5 @@
-/* Guest memory of one region with a ring at its start and buffers behind it, and a virtqueue on that ring. */
+/* Guest memory of one region with a ring at its start and buffers behind it, and a virtqueue on
+ * that ring. */
 #pragma once
 
 #include "../base/loop_test.h"
@@ -9,7 +10,7 @@
 #include <unistd.h>
 
 enum { MEM_LEN = 1 << 20, BUF_OFF = 2 * RING_BYTES, NUM = 16 };
-#define GPA 0x100000ull
+#define GPA   0x100000ull
 #define UADDR 0x7f0000000000ull
 
 struct fixture {
@@ -34,8 +35,12 @@ static inline void count_call(struct virtq *q)
 static inline struct virtq_config ring_config(const struct fixture *f, uint32_t base, bool resumed)
 {
 	return (struct virtq_config){
-		.num = NUM, .features = f->features, .base = base, .resumed = resumed,
-		.desc = UADDR + f->ring.desc_off, .avail = UADDR + f->ring.avail_off,
+		.num = NUM,
+		.features = f->features,
+		.base = base,
+		.resumed = resumed,
+		.desc = UADDR + f->ring.desc_off,
+		.avail = UADDR + f->ring.avail_off,
 		.used = UADDR + f->ring.used_off,
 		.inflight = f->inflight ? inflight_slice(f->inflight, 0) : NULL,
 	};
@@ -59,10 +64,11 @@ static inline uint32_t fresh_base(const struct fixture *f)
 static inline void fixture_init(struct fixture *f, uint64_t features, bool inflight)
 {
 	struct gmem *none = gmem_new();
-	struct gmem_region r = { GPA, MEM_LEN, UADDR, 0 };
+	struct gmem_region r = {GPA, MEM_LEN, UADDR, 0};
 
-	co_reschedule();	/* from here on every reschedule passes the end of a turn */
-	*f = (struct fixture){ .features = features | VIRTIO_F_VERSION_1, .loop = co_loop(), .inflight_fd = -1 };
+	co_reschedule(); /* from here on every reschedule passes the end of a turn */
+	*f = (struct fixture){
+		.features = features | VIRTIO_F_VERSION_1, .loop = co_loop(), .inflight_fd = -1};
 	f->packed = features & VIRTIO_F_RING_PACKED;
 	f->fd = memfd_create("guest", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(f->fd, MEM_LEN), 0);
@@ -103,7 +109,7 @@ static inline void fixture_fini(struct fixture *f)
 static inline int add_tagged(struct fixture *f, uint8_t tag)
 {
 	uint64_t off = BUF_OFF + tag * 64ull;
-	struct ring_buf b[2] = { { GPA + off, 4, false }, { GPA + off + 32, 16, true } };
+	struct ring_buf b[2] = {{GPA + off, 4, false}, {GPA + off + 32, 16, true}};
 
 	f->mem[off] = tag;
 	return ring_add(&f->ring, b, 2, NULL, 0);

@@ -27,9 +27,10 @@ static int make_file(bool sealed)
 	return fd;
 }
 
-static struct gmem *add(struct gmem *m, int fd, uint64_t gpa, uint64_t len, uint64_t uaddr, uint64_t off)
+static struct gmem *add(struct gmem *m, int fd, uint64_t gpa, uint64_t len, uint64_t uaddr,
+			uint64_t off)
 {
-	struct gmem_region r = { gpa, len, uaddr, off };
+	struct gmem_region r = {gpa, len, uaddr, off};
 	GError *error = NULL;
 	struct gmem *out = gmem_add(m, &r, fd, &error);
 
@@ -45,17 +46,17 @@ static void regions_are_checked(void **state)
 	static const struct {
 		uint64_t gpa, len, uaddr, off;
 	} bad[] = {
-		{ 0x10000, 0, 0x500000, 0 },			/* empty */
-		{ 0x10000, FILE_LEN + 1, 0x500000, 0 },		/* longer than the file */
-		{ 0x10000, PAGE, 0x500000, FILE_LEN },		/* behind its end */
-		{ 0x10000, PAGE, 0x500000, UINT64_MAX - 10 },	/* offset + length wraps */
-		{ 0x10000, PAGE, 0x500000, INT64_MAX },
-		{ UINT64_MAX - 10, PAGE, 0x500000, 0 },		/* address wraps */
-		{ 0x10000, PAGE, UINT64_MAX - 10, 0 },
-		{ 0x1000, PAGE, 0x500000, 0 },			/* overlaps in guest memory */
-		{ 0x2fff, PAGE, 0x500000, 0 },
-		{ 0x800, 4 * PAGE, 0x500000, 0 },
-		{ 0x10000, PAGE, 0x100fff, 0 },			/* overlaps in user memory */
+		{0x10000, 0, 0x500000, 0},                  /* empty */
+		{0x10000, FILE_LEN + 1, 0x500000, 0},       /* longer than the file */
+		{0x10000, PAGE, 0x500000, FILE_LEN},        /* behind its end */
+		{0x10000, PAGE, 0x500000, UINT64_MAX - 10}, /* offset + length wraps */
+		{0x10000, PAGE, 0x500000, INT64_MAX},
+		{UINT64_MAX - 10, PAGE, 0x500000, 0}, /* address wraps */
+		{0x10000, PAGE, UINT64_MAX - 10, 0},
+		{0x1000, PAGE, 0x500000, 0}, /* overlaps in guest memory */
+		{0x2fff, PAGE, 0x500000, 0},
+		{0x800, 4 * PAGE, 0x500000, 0},
+		{0x10000, PAGE, 0x100fff, 0}, /* overlaps in user memory */
 	};
 	int fd = make_file(true);
 	struct gmem *m = add(gmem_new(), fd, 0x1000, 2 * PAGE, 0x100000, 0);
@@ -65,9 +66,9 @@ static void regions_are_checked(void **state)
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_null(add(m, fd, bad[i].gpa, bad[i].len, bad[i].uaddr, bad[i].off));
 	assert_int_equal(gmem_count(m), 1);
-	m = add(m, fd, 0x3000, PAGE, 0x102000, 8 * PAGE);	/* right behind it is fine */
+	m = add(m, fd, 0x3000, PAGE, 0x102000, 8 * PAGE); /* right behind it is fine */
 	assert_non_null(m);
-	m = add(m, fd, 0, 0x1000, 0x200000, 16 * PAGE + 0x310);	/* odd offsets too */
+	m = add(m, fd, 0, 0x1000, 0x200000, 16 * PAGE + 0x310); /* odd offsets too */
 	assert_non_null(m);
 	gmem_unref(m);
 	close(fd);
@@ -110,7 +111,7 @@ static void ranges_become_pieces(void **state)
 	struct iovec v[4];
 
 	(void)state;
-	m = add(m, fd, 0x2000, PAGE, 0x900000, 5 * PAGE);	/* added in the wrong order on purpose */
+	m = add(m, fd, 0x2000, PAGE, 0x900000, 5 * PAGE); /* added in the wrong order on purpose */
 	m = add(m, fd, 0x1000, PAGE, 0x800000, 2 * PAGE + 0x10);
 	m = add(m, fd, 0x8000, PAGE, 0xa00000, 9 * PAGE);
 	file[2 * PAGE + 0x10] = 1;
@@ -143,8 +144,10 @@ static void user_ranges_lie_in_one_region(void **state)
 	m = add(m, fd, 0x1000, PAGE, 0x800000, 0);
 	m = add(m, fd, 0x2000, PAGE, 0x801000, PAGE);
 	assert_non_null(gmem_user(m, 0x800000, PAGE));
-	assert_ptr_equal((uint8_t *)gmem_user(m, 0x800010, 1), (uint8_t *)gmem_user(m, 0x800000, 1) + 0x10);
-	assert_null(gmem_user(m, 0x800000, PAGE + 1));	/* neighbours in the guest need not be in our space */
+	assert_ptr_equal((uint8_t *)gmem_user(m, 0x800010, 1),
+			 (uint8_t *)gmem_user(m, 0x800000, 1) + 0x10);
+	assert_null(gmem_user(m, 0x800000,
+			      PAGE + 1)); /* neighbours in the guest need not be in our space */
 	assert_null(gmem_user(m, 0x7fffff, 1));
 	assert_null(gmem_user(m, 0x800001, UINT64_MAX));
 	assert_null(gmem_user(m, 0x802000, 1));
@@ -154,7 +157,7 @@ static void user_ranges_lie_in_one_region(void **state)
 
 static void removed_memory_stays_for_those_who_use_it(void **state)
 {
-	struct gmem_region r = { 0x1000, PAGE, 0x800000, 0 }, other = { 0x1000, PAGE, 0x800001, 0 };
+	struct gmem_region r = {0x1000, PAGE, 0x800000, 0}, other = {0x1000, PAGE, 0x800001, 0};
 	int fd = make_file(true);
 	struct gmem *m = add(gmem_new(), fd, r.gpa, r.len, r.uaddr, 0), *user = gmem_ref(m), *rest;
 	GError *error = NULL;
@@ -171,7 +174,7 @@ static void removed_memory_stays_for_those_who_use_it(void **state)
 	assert_int_equal(gmem_count(rest), 0);
 	assert_int_equal(gmem_translate(rest, 0x1000, 1, &v, 1), -EFAULT);
 	assert_int_equal(gmem_translate(user, 0x1000, PAGE, &v, 1), 1);
-	memset(v.iov_base, 0x5a, PAGE);		/* a fault here if it was unmapped */
+	memset(v.iov_base, 0x5a, PAGE); /* a fault here if it was unmapped */
 	gmem_unref(user);
 	gmem_unref(rest);
 	close(fd);
@@ -188,7 +191,8 @@ static void a_shortened_file_is_noticed(void **state)
 	memset(v.iov_base, 1, 4 * PAGE);
 	assert_false(gmem_is_torn(m));
 	assert_int_equal(ftruncate(fd, 0), 0);
-	assert_int_equal(((volatile uint8_t *)v.iov_base)[3 * PAGE], 0);	/* not the end of the process */
+	assert_int_equal(((volatile uint8_t *)v.iov_base)[3 * PAGE],
+			 0); /* not the end of the process */
 	assert_true(gmem_is_torn(m));
 	gmem_unref(m);
 	close(fd);

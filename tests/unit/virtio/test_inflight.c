@@ -1,8 +1,9 @@
 /*
- * In-flight tracking: after an end at any moment every request is either returned or carried out again, once.
+ * In-flight tracking: after an end at any moment every request is either returned or carried out
+ * again, once.
  *
- * "Any moment" is taken literally: a child process works on the ring and is single-stepped; each state of the shared
- * memory that it leaves behind is recovered from.
+ * "Any moment" is taken literally: a child process works on the ring and is single-stepped; each
+ * state of the shared memory that it leaves behind is recovered from.
  */
 #include "ring_fixture.h"
 
@@ -28,14 +29,14 @@ static uint8_t *slice(const struct fixture *f)
 	return inflight_slice(f->inflight, 0);
 }
 
-static uint32_t base_after_loss(const struct fixture *f)	/* what QEMU gives: the used index */
+static uint32_t base_after_loss(const struct fixture *f) /* what QEMU gives: the used index */
 {
 	return f->packed ? fresh_base(f) : get_le16(f->ring.used + 2);
 }
 
 /* A second guest with the memory of the first at some moment. */
 struct recovery {
-	struct fixture *of;		/* the first: the driver's state before the child began */
+	struct fixture *of; /* the first: the driver's state before the child began */
 	struct fixture f;
 	uint8_t tag_of_id[NUM];
 	unsigned states;
@@ -46,7 +47,7 @@ static void recover(struct recovery *r)
 	struct fixture *f = &r->f;
 	struct ring driver = r->of->ring;
 	uint16_t chain_len[NUM];
-	uint8_t seen[256] = { 0 }, last = 0;
+	uint8_t seen[256] = {0}, last = 0;
 	struct virtq_elem *out[NUM], *e;
 	unsigned n = 0;
 	uint32_t written;
@@ -64,7 +65,8 @@ static void recover(struct recovery *r)
 	while (virtq_pop(&f->q, &e) > 0) {
 		out[n++] = e;
 		seen[tag_of(e)]++;
-		assert_true(tag_of(e) > last);	/* replays in the order of fetching, then what is new */
+		assert_true(tag_of(e) >
+			    last); /* replays in the order of fetching, then what is new */
 		last = tag_of(e);
 	}
 	assert_false(f->q.broken);
@@ -120,11 +122,12 @@ static bool step_through(struct recovery *r)
 	memcpy(track, slice(f), sizeof(track));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (WIFEXITED(status))
-		return false;	/* this host allows no tracing */
+		return false; /* this host allows no tracing */
 	do {
 		bool first = r->states == 0;
 
-		if (first || memcmp(mem, f->mem, sizeof(mem)) || memcmp(track, slice(f), sizeof(track))) {
+		if (first || memcmp(mem, f->mem, sizeof(mem)) != 0 ||
+		    memcmp(track, slice(f), sizeof(track)) != 0) {
 			memcpy(mem, f->mem, sizeof(mem));
 			memcpy(track, slice(f), sizeof(track));
 			memcpy(r->f.mem, mem, sizeof(mem));
@@ -140,7 +143,7 @@ static bool step_through(struct recovery *r)
 
 struct plan {
 	uint64_t features;
-	unsigned before;	/* requests done before, so that indexes wrap at different places */
+	unsigned before; /* requests done before, so that indexes wrap at different places */
 	bool possible;
 };
 
@@ -148,7 +151,7 @@ static void every_state_co(void *arg)
 {
 	struct plan *p = arg;
 	struct fixture f;
-	struct recovery r = { .of = &f };
+	struct recovery r = {.of = &f};
 	uint32_t written;
 
 	fixture_init(&f, p->features, true);
@@ -172,12 +175,12 @@ static void every_state_co(void *arg)
 
 static void an_end_at_any_moment_loses_nothing(void **state)
 {
-	static const unsigned before[] = { 0, 5, 7 };
+	static const unsigned before[] = {0, 5, 7};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(rings) / sizeof(rings[0]); i++) {
 		for (unsigned k = 0; k < sizeof(before) / sizeof(before[0]); k++) {
-			struct plan p = { rings[i], before[k], false };
+			struct plan p = {rings[i], before[k], false};
 
 			run_in_loop(every_state_co, &p);
 			if (!p.possible)
@@ -189,38 +192,41 @@ static void an_end_at_any_moment_loses_nothing(void **state)
 /* What a peer may have made of the slice. */
 struct spoilt {
 	const char *what;
-	bool packed;
-	unsigned off, len;
 	uint64_t value;
-	unsigned replays;	/* of three that were in flight */
+	unsigned off, len;
+	unsigned replays; /* of three that were in flight */
+	bool packed;
 };
 
 enum { SPLIT_HEAD = 16, SPLIT_ENTRY = 16, PACKED_HEAD = 32, PACKED_ENTRY = 32 };
 
-static const struct spoilt spoilts[] = {
-	{ "intact", false, 0, 0, 0, 3 },
-	{ "version", false, 8, 2, 2, 0 },
-	{ "size", false, 10, 2, 0xffff, 0 },
-	{ "batch head", false, 12, 2, 0xffff, 3 },
-	{ "used index", false, 14, 2, 0x8000, 2 },	/* takes a batch for unfinished: clears a link or two */
-	{ "one more in flight", false, SPLIT_HEAD + 10 * SPLIT_ENTRY, 1, 1, 0 },
-	{ "counters", false, SPLIT_HEAD + 8, 8, UINT64_MAX, 3 },
-	{ "intact", true, 0, 0, 0, 3 },
-	{ "version", true, 8, 2, 7, 0 },
-	{ "size", true, 10, 2, 3, 0 },
-	{ "old free head", true, 14, 2, 0xffff, 0 },
-	{ "free head", true, 12, 2, 0xffff, 0 },
-	{ "old used index", true, 18, 2, NUM, 0 },
-	{ "used index", true, 16, 2, 0xffff, 0 },
-	{ "next out of range", true, PACKED_HEAD + 2, 2, 0xfff0, 0 },
-	{ "next to itself", true, PACKED_HEAD + 2, 2, 0, 0 },
-	{ "last", true, PACKED_HEAD + 4, 2, 9, 0 },
-	{ "number", true, PACKED_HEAD + 6, 2, 0xffff, 0 },
-	{ "no number", true, PACKED_HEAD + 6, 2, 0, 0 },
-	{ "lost entry", true, PACKED_HEAD, 1, 0, 0 },
-	{ "free entry in flight", true, PACKED_HEAD + 12 * PACKED_ENTRY, 1, 1, 3 },
-	{ "loop in the free list", true, PACKED_HEAD + 12 * PACKED_ENTRY + 2, 2, 12, 0 },
+/* clang-format off */
+static struct spoilt spoilts[] = {
+	{ "intact", 0, 0, 0, 3, false },
+	{ "version", 2, 8, 2, 0, false },
+	{ "size", 0xffff, 10, 2, 0, false },
+	{ "batch head", 0xffff, 12, 2, 3, false },
+	/* a batch seems unfinished: what the list names is cleared */
+	{ "used index", 0x8000, 14, 2, 2, false },
+	{ "one more in flight", 1, SPLIT_HEAD + 10 * SPLIT_ENTRY, 1, 0, false },
+	{ "counters", UINT64_MAX, SPLIT_HEAD + 8, 8, 3, false },
+	{ "intact", 0, 0, 0, 3, true },
+	{ "version", 7, 8, 2, 0, true },
+	{ "size", 3, 10, 2, 0, true },
+	{ "old free head", 0xffff, 14, 2, 0, true },
+	{ "free head", 0xffff, 12, 2, 0, true },
+	{ "old used index", NUM, 18, 2, 0, true },
+	{ "used index", 0xffff, 16, 2, 0, true },
+	{ "next out of range", 0xfff0, PACKED_HEAD + 2, 2, 0, true },
+	{ "next to itself", 0, PACKED_HEAD + 2, 2, 0, true },
+	{ "last", 9, PACKED_HEAD + 4, 2, 0, true },
+	{ "number", 0xffff, PACKED_HEAD + 6, 2, 0, true },
+	{ "no number", 0, PACKED_HEAD + 6, 2, 0, true },
+	{ "lost entry", 0, PACKED_HEAD, 1, 0, true },
+	{ "free entry in flight", 1, PACKED_HEAD + 12 * PACKED_ENTRY, 1, 3, true },
+	{ "loop in the free list", 12, PACKED_HEAD + 12 * PACKED_ENTRY + 2, 2, 0, true },
 };
+/* clang-format on */
 
 static void spoilt_co(void *arg)
 {
@@ -246,7 +252,8 @@ static void spoilt_co(void *arg)
 		replays += e->replay;
 	}
 	if (replays != s->replays)
-		fail_msg("%s%s: %u carried out again", s->what, s->packed ? " (packed)" : "", replays);
+		fail_msg("%s%s: %u carried out again", s->what, s->packed ? " (packed)" : "",
+			 replays);
 	while (n)
 		virtq_push(out[--n], 0);
 	fixture_fini(&f);
@@ -256,7 +263,7 @@ static void a_spoilt_slice_does_no_harm(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < sizeof(spoilts) / sizeof(spoilts[0]); i++)
-		run_in_loop(spoilt_co, (void *)(uintptr_t)&spoilts[i]);
+		run_in_loop(spoilt_co, &spoilts[i]);
 }
 
 static void random_slices_co(void *arg)
@@ -269,7 +276,7 @@ static void random_slices_co(void *arg)
 	fixture_init(&f, seed & 1 ? VIRTIO_F_RING_PACKED : 0, true);
 	stop_queue(&f);
 	srand(seed);
-	for (unsigned i = 0; i < SLICE_LEN; i++)	/* mostly small numbers: they get further */
+	for (unsigned i = 0; i < SLICE_LEN; i++) /* mostly small numbers: they get further */
 		slice(&f)[i] = rand() % 3 ? (uint8_t)(rand() % (NUM + 2)) : 0;
 	put_le16(slice(&f) + 8, 1);
 	put_le16(slice(&f) + 10, NUM);
@@ -310,10 +317,10 @@ static void buffers_are_checked(void **state)
 	inflight_free(f);
 	f = inflight_open(fd, 0, size, 4, 128, NULL);
 	assert_non_null(f);
-	assert_true(inflight_has_history(f));	/* the same memory */
+	assert_true(inflight_has_history(f)); /* the same memory */
 	inflight_free(f);
 	assert_null(inflight_open(fd, 0, size - 1, 4, 128, NULL));
-	assert_null(inflight_open(fd, 8, size, 4, 128, NULL));		/* runs over the end of the file */
+	assert_null(inflight_open(fd, 8, size, 4, 128, NULL)); /* runs over the end of the file */
 	assert_null(inflight_open(fd, 4, size, 1, 1, NULL));
 	assert_null(inflight_open(fd, UINT64_MAX - 7, size, 4, 128, NULL));
 	assert_null(inflight_open(fd, 0, UINT64_MAX, 5, 128, NULL));

@@ -1,9 +1,10 @@
-/* Rings from both sides: every feature that changes a ring, in every combination, against the test's driver. */
+/* Rings from both sides: every feature that changes a ring, in every combination, against the
+ * test's driver. */
 #include "ring_fixture.h"
 
 #include <string.h>
 
-static const uint64_t rings[] = {
+static uint64_t rings[] = {
 	0,
 	VIRTIO_F_EVENT_IDX,
 	VIRTIO_F_INDIRECT_DESC,
@@ -17,8 +18,8 @@ static const uint64_t rings[] = {
 static void on_every_ring(void (*fn)(void *arg))
 {
 	for (unsigned i = 0; i < sizeof(rings) / sizeof(rings[0]); i++) {
-		run_in_loop(fn, (void *)(uintptr_t)&rings[i]);
-		run_in_loop(fn, (void *)(uintptr_t)&rings[i]);	/* nothing may be left over from the first */
+		run_in_loop(fn, &rings[i]);
+		run_in_loop(fn, &rings[i]); /* nothing may be left over from the first */
 	}
 }
 
@@ -27,8 +28,10 @@ static void chains_arrive_whole_co(void *arg)
 	uint64_t features = *(const uint64_t *)arg;
 	bool indirect = features & VIRTIO_F_INDIRECT_DESC;
 	struct ring_buf b[4] = {
-		{ GPA + BUF_OFF, 3, false }, { GPA + BUF_OFF + 100, 0, false },	/* empty ones are allowed */
-		{ GPA + BUF_OFF + 200, 5, false }, { GPA + BUF_OFF + 300, 7, true },
+		{GPA + BUF_OFF, 3, false},
+		{GPA + BUF_OFF + 100, 0, false}, /* empty ones are allowed */
+		{GPA + BUF_OFF + 200, 5, false},
+		{GPA + BUF_OFF + 300, 7, true},
 	};
 	struct virtq_elem *e;
 	struct fixture f;
@@ -49,7 +52,7 @@ static void chains_arrive_whole_co(void *arg)
 	iovs_put(&e->in, 0, "result!", 7);
 	assert_int_equal(virtq_pop(&f.q, &e), 0);
 	virtq_push(e, 7);
-	assert_int_equal(ring_take(&f.ring, &written), -1);	/* not before the end of the turn */
+	assert_int_equal(ring_take(&f.ring, &written), -1); /* not before the end of the turn */
 	co_reschedule();
 	assert_int_equal(ring_take(&f.ring, &written), id);
 	assert_int_equal(written, 7);
@@ -157,9 +160,10 @@ static void kicks_co(void *arg)
 		assert_true(ring_must_kick(&f.ring));
 		virtq_listen(&f.q, false);
 		add_tagged(&f, 2);
-		assert_false(ring_must_kick(&f.ring));	/* we are at it already */
+		assert_false(ring_must_kick(&f.ring)); /* we are at it already */
 		virtq_push(pop(&f), 0);
-		assert_true(virtq_listen(&f.q, true));	/* one more is there: no kick will come for it */
+		assert_true(
+			virtq_listen(&f.q, true)); /* one more is there: no kick will come for it */
 		virtq_push(pop(&f), 0);
 		assert_int_equal(virtq_pop(&f.q, &e), 0);
 		co_reschedule();
@@ -215,14 +219,14 @@ static void a_ring_goes_on_at_its_base(void **state)
 static void discard_co(void *arg)
 {
 	struct fixture f;
-	static uint8_t before[RING_BYTES];	/* too large for a stack */
+	static uint8_t before[RING_BYTES]; /* too large for a stack */
 	uint32_t written;
 
 	fixture_init(&f, *(const uint64_t *)arg, false);
 	add_tagged(&f, 1);
 	add_tagged(&f, 2);
 	virtq_push(pop(&f), 0);
-	f.q.discard = true;	/* also drops what was pushed in this turn */
+	f.q.discard = true; /* also drops what was pushed in this turn */
 	virtq_push(pop(&f), 0);
 	memcpy(before, f.mem, RING_BYTES);
 	co_reschedule();
@@ -240,7 +244,7 @@ static void a_ring_given_up_is_not_written(void **state)
 
 static void remap_co(void *arg)
 {
-	struct gmem_region r = { GPA, MEM_LEN, UADDR, 0 };
+	struct gmem_region r = {GPA, MEM_LEN, UADDR, 0};
 	struct gmem *none, *again;
 	struct virtq_elem *e;
 	struct fixture f;
@@ -252,14 +256,14 @@ static void remap_co(void *arg)
 	e = pop(&f);
 	none = gmem_remove(f.map, &r, NULL);
 	assert_non_null(none);
-	assert_false(virtq_remap(&f.q, none, NULL));	/* the ring itself would be gone */
+	assert_false(virtq_remap(&f.q, none, NULL)); /* the ring itself would be gone */
 	again = gmem_add(none, &r, f.fd, NULL);
 	assert_non_null(again);
 	assert_true(virtq_remap(&f.q, again, NULL));
 	gmem_unref(f.map);
 	f.map = again;
 	gmem_unref(none);
-	iovs_put(&e->in, 0, "old mapping", 11);		/* still mapped for this one */
+	iovs_put(&e->in, 0, "old mapping", 11); /* still mapped for this one */
 	virtq_push(e, 11);
 	virtq_push(pop(&f), 0);
 	co_reschedule();

@@ -9,11 +9,11 @@
 struct attack {
 	const char *what;
 	uint64_t features;
-	void (*spoil)(struct fixture *f);	/* after one good chain was made available */
-	const char *says;			/* part of the message; NULL: this is allowed */
+	void (*spoil)(struct fixture *f); /* after one good chain was made available */
+	const char *says;                 /* part of the message; NULL: this is allowed */
 };
 
-#define PACKED VIRTIO_F_RING_PACKED
+#define PACKED   VIRTIO_F_RING_PACKED
 #define INDIRECT VIRTIO_F_INDIRECT_DESC
 
 static uint8_t *desc(struct fixture *f, unsigned i)
@@ -173,7 +173,7 @@ static void longer_than_4g(struct fixture *f)
 	uint8_t *t = f->mem + RING_BYTES;
 	enum { N = 5000 };
 
-	table(f, 16 * N);	/* each entry nearly all of the memory */
+	table(f, 16 * N); /* each entry nearly all of the memory */
 	for (unsigned i = 0; i < N; i++) {
 		memset(t + 16 * i, 0, 16);
 		ring_put_desc(t + 16 * i, GPA, MEM_LEN, RING_NEXT, (uint16_t)(i + 1));
@@ -196,7 +196,8 @@ static void packed_bad_id(struct fixture *f)
 	put_le16(desc(f, 1) + 12, NUM);
 }
 
-static const struct attack attacks[] = {
+/* clang-format off */
+static struct attack attacks[] = {
 	{ "available index ahead", 0, avail_runs_ahead, "ahead" },
 	{ "available index behind", 0, avail_runs_back, "ahead" },
 	{ "head too big", 0, head_too_big, "names descriptor" },
@@ -240,6 +241,7 @@ static const struct attack attacks[] = {
 	{ "table too long", PACKED | INDIRECT, table_too_long, "pieces" },
 	{ "4 GiB", PACKED | INDIRECT, longer_than_4g, "chain" },
 };
+/* clang-format on */
 
 static void attack_co(void *arg)
 {
@@ -254,9 +256,9 @@ static void attack_co(void *arg)
 	res = virtq_pop(&f.q, &e);
 	if (a->says) {
 		if (res != -EPROTO || !strstr(virtq_fault(&f.q), a->says))
-			fail_msg("%s%s: %d \"%s\"", a->what, a->features & PACKED ? " (packed)" : "", res,
-				 virtq_fault(&f.q));
-		assert_int_equal(virtq_pop(&f.q, &e), 0);	/* stopped */
+			fail_msg("%s%s: %d \"%s\"", a->what,
+				 a->features & PACKED ? " (packed)" : "", res, virtq_fault(&f.q));
+		assert_int_equal(virtq_pop(&f.q, &e), 0); /* stopped */
 		assert_false(virtq_listen(&f.q, true));
 		assert_int_equal(f.q.in_flight, 0);
 	} else {
@@ -271,7 +273,7 @@ static void malformed_rings_stop(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++)
-		run_in_loop(attack_co, (void *)(uintptr_t)&attacks[i]);
+		run_in_loop(attack_co, &attacks[i]);
 }
 
 /* A driver that submits on and on without waiting for anything to come back. */
@@ -309,10 +311,11 @@ static void addresses_co(void *arg)
 	static const struct {
 		int64_t desc, avail, used;
 	} bad[] = {
-		{ 8, 0, 0 }, { 0, 1, 0 }, { 0, 0, 2 },		/* alignment */
-		{ MEM_LEN, 0, 0 }, { 0, MEM_LEN, 0 }, { 0, 0, MEM_LEN },
-		{ MEM_LEN - 16, 0, 0 },				/* only its first descriptor is in memory */
-		{ -0x1000, 0, 0 },
+		{8, 0, 0},       {0, 1, 0},
+		{0, 0, 2}, /* alignment */
+		{MEM_LEN, 0, 0}, {0, MEM_LEN, 0},
+		{0, 0, MEM_LEN}, {MEM_LEN - 16, 0, 0}, /* only its first descriptor is in memory */
+		{-0x1000, 0, 0},
 	};
 	uint64_t features = *(const uint64_t *)arg;
 	struct virtq_config good, c;
@@ -338,7 +341,8 @@ static void addresses_co(void *arg)
 	c.num = VIRTQ_NUM_MAX + 1;
 	assert_false(virtq_start(&f.q, f.map, &c, NULL));
 	c.num = 12;
-	assert_int_equal(virtq_start(&f.q, f.map, &c, NULL), f.packed);	/* packed rings may have any size */
+	assert_int_equal(virtq_start(&f.q, f.map, &c, NULL),
+			 f.packed); /* packed rings may have any size */
 	c.num = NUM;
 	c.base = f.packed ? NUM : 0x10000;
 	assert_false(virtq_start(&f.q, f.map, &c, NULL));
@@ -348,11 +352,11 @@ static void addresses_co(void *arg)
 
 static void bad_addresses_do_not_start(void **state)
 {
-	static const uint64_t kinds[] = { 0, VIRTIO_F_RING_PACKED };
+	static uint64_t kinds[] = {0, VIRTIO_F_RING_PACKED};
 
 	(void)state;
-	run_in_loop(addresses_co, (void *)(uintptr_t)&kinds[0]);
-	run_in_loop(addresses_co, (void *)(uintptr_t)&kinds[1]);
+	run_in_loop(addresses_co, &kinds[0]);
+	run_in_loop(addresses_co, &kinds[1]);
 }
 
 int main(void)
