@@ -13,39 +13,43 @@ struct given {
 
 struct args {
 	const struct cli_command *command;
-	GArray *given;		/* struct given */
+	GArray *given; /* struct given */
 	GPtrArray *operands;
 	char **rest;
 	bool rest_given;
 };
 
-static char *no_rest[] = { NULL };
+static char *no_rest[] = {NULL};
 
 const struct cli_option cli_common_options[] = {
-	{ "help",    NULL,      'h' },
-	{ "verbose", NULL,      'v', OPTION_MANY },
-	{ "loop",    "BACKEND", 0,   0, "auto|uring|epoll" },
-	{ NULL },
+	{"help", NULL, 'h'},
+	{"verbose", NULL, 'v', OPTION_MANY},
+	{"loop", "BACKEND", 0, 0, "auto|uring|epoll"},
+	{NULL},
 };
 
-static const struct cli_option *find_in(const struct cli_option *o, const char *name, size_t len, char letter)
+static const struct cli_option *find_in(const struct cli_option *o, const char *name, size_t len,
+					char letter)
 {
 	for (; o->name; o++) {
-		if (name ? strlen(o->name) == len && !memcmp(o->name, name, len) : o->letter && o->letter == letter)
+		if (name ? strlen(o->name) == len && !memcmp(o->name, name, len)
+			 : o->letter && o->letter == letter)
 			return o;
 	}
 	return NULL;
 }
 
 /* By name, or (name NULL) by letter. */
-static const struct cli_option *find_option(const struct cli_command *c, const char *name, size_t len, char letter)
+static const struct cli_option *find_option(const struct cli_command *c, const char *name,
+					    size_t len, char letter)
 {
 	const struct cli_option *o = find_in(c->options, name, len, letter);
 
 	return o ? o : find_in(cli_common_options, name, len, letter);
 }
 
-static bool unknown_option(const struct cli_command *c, const char *typed, size_t len, GError **error)
+static bool unknown_option(const struct cli_command *c, const char *typed, size_t len,
+			   GError **error)
 {
 	g_autoptr(GPtrArray) names = g_ptr_array_new();
 	g_autofree char *name = g_strndup(typed, len);
@@ -57,7 +61,8 @@ static bool unknown_option(const struct cli_command *c, const char *typed, size_
 		g_ptr_array_add(names, (char *)o->name);
 	near = suggest_nearest(name, (const char *const *)names->pdata, names->len);
 	if (near)
-		return err_set(error, EINVAL, "there is no option --%s; did you mean --%s?", name, near);
+		return err_set(error, EINVAL, "there is no option --%s; did you mean --%s?", name,
+			       near);
 	return err_set(error, EINVAL, "there is no option --%s", name);
 }
 
@@ -73,19 +78,24 @@ static bool choice_ok(const struct cli_option *o, const char *value)
 
 static bool add_given(struct args *a, const struct cli_option *o, const char *value, GError **error)
 {
-	struct given g = { o, value };
+	struct given g = {o, value};
 
 	if (!(o->flags & OPTION_MANY) && args_has(a, o->name))
 		return err_set(error, EINVAL, "--%s is given twice", o->name);
 	if (value && !*value)
-		return err_set(error, EINVAL, "--%s needs a %s that is not empty", o->name, o->value);
+		return err_set(error, EINVAL, "--%s needs a %s that is not empty", o->name,
+			       o->value);
 	if (value && !choice_ok(o, value))
-		return err_set(error, EINVAL, "--%s %s is not known; it is one of %s", o->name, value, o->choices);
+		return err_set(error, EINVAL, "--%s %s is not known; it is one of %s", o->name,
+			       value, o->choices);
 	g_array_append_val(a->given, g);
 	return true;
 }
 
-/* "--name", "--name=value" or "--name value"; *next is the following argument and moved on when used. */
+/*
+ * "--name", "--name=value" or "--name value"; *next is the following argument and moved on when
+ * used.
+ */
 static bool take_long(struct args *a, const char *text, char ***next, GError **error)
 {
 	const char *eq = strchr(text, '=');
@@ -129,7 +139,7 @@ static bool take_short(struct args *a, const char *text, char ***next, GError **
 
 static bool take_all(struct args *a, char **argv, GError **error)
 {
-	bool plain = false;	/* after "--" */
+	bool plain = false; /* after "--" */
 
 	while (*argv) {
 		char *arg = *argv++;
@@ -161,13 +171,15 @@ static bool check_operands(const struct args *a, GError **error)
 	unsigned n = a->operands->len;
 
 	if (n < c->min_operands)
-		return err_set(error, EINVAL, "it needs %s%s", c->operands, n ? "; only one of them is given" : "");
+		return err_set(error, EINVAL, "it needs %s%s", c->operands,
+			       n ? "; only one of them is given" : "");
 	if (n <= c->max_operands)
 		return true;
 	if (!c->max_operands)
-		return err_set(error, EINVAL, "'%s' is too much: there are no operands%s", args_operand(a, 0),
-			       c->takes_rest ? " before --" : "");
-	return err_set(error, EINVAL, "'%s' is too much: it takes %s", args_operand(a, c->max_operands), c->operands);
+		return err_set(error, EINVAL, "'%s' is too much: there are no operands%s",
+			       args_operand(a, 0), c->takes_rest ? " before --" : "");
+	return err_set(error, EINVAL, "'%s' is too much: it takes %s",
+		       args_operand(a, c->max_operands), c->operands);
 }
 
 struct args *args_parse(const struct cli_command *command, char **argv, GError **error)

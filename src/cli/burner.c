@@ -8,10 +8,16 @@
 #include "base/loop.h"
 #include "disc/sector.h"
 
-enum { INVISIBLE = 0xff, GROW_FORMAT = 0x13, GROW_PARAMETER = 16, ECC_DVD = 16, CD_BLOCKS_MIN = 300 };
+enum {
+	INVISIBLE = 0xff,
+	GROW_FORMAT = 0x13,
+	GROW_PARAMETER = 16,
+	ECC_DVD = 16,
+	CD_BLOCKS_MIN = 300
+};
 static const uint64_t ns_per_s = 1000000000;
 
-static const char *const mode_names[] = { "auto", "tao", "sao", "dao", "incremental" };
+static const char *const mode_names[] = {"auto", "tao", "sao", "dao", "incremental"};
 
 static bool is_overwrite(const struct burner *b)
 {
@@ -20,21 +26,27 @@ static bool is_overwrite(const struct burner *b)
 
 static bool has_write_page(const struct burner *b)
 {
-	return b->medium->family == DISC_CD || (b->medium->family == DISC_DVD_MINUS && !is_overwrite(b));
+	return b->medium->family == DISC_CD ||
+	       (b->medium->family == DISC_DVD_MINUS && !is_overwrite(b));
 }
 
 /* The mode that was asked for, or the medium's usual one. */
 static bool choose_mode(struct burner *b, GError **error)
 {
 	bool cd = b->medium->family == DISC_CD, dash = has_write_page(b) && !cd;
+	const char *right = "incremental only";
 
 	if (b->mode == BURN_AUTO)
 		b->mode = cd ? BURN_TAO : BURN_INCREMENTAL;
-	if (cd ? b->mode == BURN_TAO || b->mode == BURN_SAO :
-	    b->mode == BURN_INCREMENTAL || (b->mode == BURN_DAO && dash))
+	if (cd ? b->mode == BURN_TAO || b->mode == BURN_SAO
+	       : b->mode == BURN_INCREMENTAL || (b->mode == BURN_DAO && dash))
 		return true;
-	return err_set(error, EINVAL, "--mode %s: a %s is written by %s", mode_names[b->mode], b->medium->name,
-		       cd ? "tao or sao" : dash ? "incremental or dao" : "incremental only");
+	if (cd)
+		right = "tao or sao";
+	else if (dash)
+		right = "incremental or dao";
+	return err_set(error, EINVAL, "--mode %s: a %s is written by %s", mode_names[b->mode],
+		       b->medium->name, right);
 }
 
 static co_fn bool read_medium(struct burner *b, GError **error)
@@ -45,7 +57,8 @@ static co_fn bool read_medium(struct burner *b, GError **error)
 		return false;
 	b->medium = disc_profile_find(profile);
 	if (!b->medium)
-		return err_set(error, EPROTO, "the drive names profile %04Xh, which nobody knows", profile);
+		return err_set(error, EPROTO, "the drive names profile %04Xh, which nobody knows",
+			       profile);
 	if (b->medium->method == METHOD_ROM)
 		return err_set(error, EROFS, "this is a %s and cannot be written", b->medium->name);
 	return ini_read_disc(b->drive, &b->disc, error);
@@ -53,13 +66,20 @@ static co_fn bool read_medium(struct burner *b, GError **error)
 
 static bool set_write_page(struct burner *b, GError **error)
 {
-	enum ini_write_type type = b->mode == BURN_TAO ? WRITE_TAO :
-				   b->mode == BURN_SAO || b->mode == BURN_DAO ? WRITE_SAO : WRITE_INCREMENTAL;
+	static const enum ini_write_type types[] = {
+		[BURN_TAO] = WRITE_TAO,
+		[BURN_SAO] = WRITE_SAO,
+		[BURN_DAO] = WRITE_SAO,
+		[BURN_INCREMENTAL] = WRITE_INCREMENTAL,
+	};
 
-	return !has_write_page(b) || ini_set_write_mode(b->drive, type, b->multi, error);
+	return !has_write_page(b) || ini_set_write_mode(b->drive, types[b->mode], b->multi, error);
 }
 
-/* Such a disc has no sessions to close; the one program that formats it so (growisofs) also goes on with it. */
+/*
+ * Such a disc has no sessions to close; the one program that formats it so (growisofs) also goes on
+ * with it.
+ */
 static co_fn bool check_pow(struct burner *b, GError **error)
 {
 	enum { FEATURE_POW = 0x38 };
@@ -67,17 +87,23 @@ static co_fn bool check_pow(struct burner *b, GError **error)
 
 	if (b->medium->family == DISC_BD && !ini_feature(b->drive, FEATURE_POW, &pow, error))
 		return false;
-	return !pow || err_set(error, ENOTSUP, "this BD-R is formatted for pseudo-overwrite and has no sessions; write it "
-			       "in a guest with growisofs");
+	if (!pow)
+		return true;
+	return err_set(error, ENOTSUP,
+		       "this BD-R is formatted for pseudo-overwrite and has no "
+		       "sessions; write it in a guest with growisofs");
 }
 
-/* The track that would be written next: the invisible one on CD and DVD+R, the last one elsewhere. */
+/* The track that is written next: the invisible one on CD and DVD+R, elsewhere the last one. */
 static co_fn bool read_next_track(struct burner *b, GError **error)
 {
-	bool invisible = b->medium->family == DISC_CD || b->medium->family == DISC_DVD_PLUS;
+	unsigned number = b->disc.last_track;
 
-	return ini_read_track(b->drive, is_overwrite(b) ? 1 : invisible ? INVISIBLE : b->disc.last_track, &b->track,
-			      error);
+	if (is_overwrite(b))
+		number = 1;
+	else if (b->medium->family == DISC_CD || b->medium->family == DISC_DVD_PLUS)
+		number = INVISIBLE;
+	return ini_read_track(b->drive, number, &b->track, error);
 }
 
 static bool too_large(const struct burner *b, uint64_t free_blocks, GError **error)
@@ -85,17 +111,24 @@ static bool too_large(const struct burner *b, uint64_t free_blocks, GError **err
 	g_autofree char *image = size_text((uint64_t)b->blocks * SOURCE_BLOCK);
 	g_autofree char *room = size_text(free_blocks * SOURCE_BLOCK);
 
-	return err_set(error, ENOSPC, "the image has %s (%u blocks) and does not fit: %s (%" PRIu64 " blocks) are free on "
-		       "the %s; nothing was written", image, b->blocks, room, free_blocks, b->medium->name);
+	return err_set(error, ENOSPC,
+		       "the image has %s (%u blocks) and does not fit: %s (%" PRIu64
+		       " blocks) are free on "
+		       "the %s; nothing was written",
+		       image, b->blocks, room, free_blocks, b->medium->name);
 }
 
-/* Restricted overwrite grows to the image's size; others of the kind have the size they were formatted to. */
+/*
+ * Restricted overwrite grows to the image's size; others of the kind have the size they were
+ * formatted to.
+ */
 static co_fn bool plan_overwrite(struct burner *b, GError **error)
 {
 	uint32_t now, grow = 0;
 
 	if (!ini_read_capacity(b->drive, &now, error) ||
-	    (b->medium->method == METHOD_RESTRICTED && !ini_format_capacity(b->drive, GROW_FORMAT, &grow, error)))
+	    (b->medium->method == METHOD_RESTRICTED &&
+	     !ini_format_capacity(b->drive, GROW_FORMAT, &grow, error)))
 		return false;
 	b->first_lba = 0;
 	if (b->disc.session_state == SESSION_INCOMPLETE && b->track.nwa_valid)
@@ -107,20 +140,33 @@ static bool plan_sequential(struct burner *b, bool resume, GError **error)
 {
 	bool begun = !b->track.blank && b->track.nwa_valid && b->track.nwa > b->track.start;
 
-	if (!b->track.nwa_valid || b->track.reserved)
-		return err_set(error, EBUSY, b->track.reserved ? "track %u is reserved and not finished; --close ends it" :
-			       "track %u has no next writable address; --close ends what is open", b->track.number);
+	if (b->track.reserved)
+		return err_set(error, EBUSY, "track %u is reserved and not full; --close ends it",
+			       b->track.number);
+	if (!b->track.nwa_valid)
+		return err_set(error, EBUSY,
+			       "track %u cannot be written; --close ends what is open",
+			       b->track.number);
 	if (begun && !resume)
-		return err_set(error, EBUSY, "track %u was begun and is not closed (%d blocks are written): go on with "
-			       "--resume, or end it with --close", b->track.number, b->track.nwa - b->track.start);
+		return err_set(
+			error, EBUSY,
+			"track %u was begun and is not closed (%d blocks are written): go on with "
+			"--resume, or end it with --close",
+			b->track.number, b->track.nwa - b->track.start);
 	if (resume && !begun)
-		return err_set(error, ENOENT, "there is nothing to go on with: no track is begun; burn without --resume");
+		return err_set(
+			error, ENOENT,
+			"there is nothing to go on with: no track is begun; burn without --resume");
 	b->first_lba = b->track.start;
 	b->skip = resume ? (uint32_t)(b->track.nwa - b->track.start) : 0;
 	if (b->skip > b->blocks)
-		return err_set(error, EINVAL, "the open track holds %u blocks, more than the image (%u): that is another "
-			       "image; --close ends the track", b->skip, b->blocks);
-	return b->blocks - b->skip <= b->track.free_blocks || too_large(b, b->track.free_blocks, error);
+		return err_set(
+			error, EINVAL,
+			"the open track holds %u blocks, more than the image (%u): that is another "
+			"image; --close ends the track",
+			b->skip, b->blocks);
+	return b->blocks - b->skip <= b->track.free_blocks ||
+	       too_large(b, b->track.free_blocks, error);
 }
 
 co_fn bool burner_plan(struct burner *b, uint32_t blocks, bool resume, GError **error)
@@ -129,15 +175,22 @@ co_fn bool burner_plan(struct burner *b, uint32_t blocks, bool resume, GError **
 	if (!read_medium(b, error) || !choose_mode(b, error))
 		return false;
 	if (!is_overwrite(b) && b->disc.status == DISC_COMPLETE)
-		return err_set(error, EROFS, "the %s is complete: nothing can be added", b->medium->name);
+		return err_set(error, EROFS, "the %s is complete: nothing can be added",
+			       b->medium->name);
 	if (b->mode == BURN_DAO && b->disc.status != DISC_BLANK)
-		return err_set(error, EINVAL, "--mode dao needs a blank disc; this one has been written");
+		return err_set(error, EINVAL,
+			       "--mode dao needs a blank disc; this one has been written");
 	if (!check_pow(b, error))
 		return false;
 	if (resume && (b->mode == BURN_DAO || b->mode == BURN_SAO || is_overwrite(b)))
-		return err_set(error, EINVAL, "--resume is for tracks written by tao or incremental");
-	/* Free space is asked in the mode that counts user data only: under SAO the pregap is in it. */
-	if (b->medium->family == DISC_CD && !ini_set_write_mode(b->drive, WRITE_TAO, b->multi, error))
+		return err_set(error, EINVAL,
+			       "--resume is for tracks written by tao or incremental");
+	/*
+	 * Free space is asked in the mode that counts user data only: under SAO the pregap is in
+	 * it.
+	 */
+	if (b->medium->family == DISC_CD &&
+	    !ini_set_write_mode(b->drive, WRITE_TAO, b->multi, error))
 		return false;
 	if (b->medium->family != DISC_CD && !set_write_page(b, error))
 		return false;
@@ -146,7 +199,8 @@ co_fn bool burner_plan(struct burner *b, uint32_t blocks, bool resume, GError **
 	return is_overwrite(b) ? plan_overwrite(b, error) : plan_sequential(b, resume, error);
 }
 
-co_fn bool burner_check_resume(struct burner *b, struct source *image, struct progress *progress, GError **error)
+co_fn bool burner_check_resume(struct burner *b, struct source *image, struct progress *progress,
+			       GError **error)
 {
 	g_autofree uint8_t *there = g_malloc(SOURCE_PIECE);
 	const uint8_t *data;
@@ -161,7 +215,9 @@ co_fn bool burner_check_resume(struct burner *b, struct source *image, struct pr
 		if (!ini_read(b->drive, b->first_lba + (int32_t)done, blocks, there, error))
 			return false;
 		if (memcmp(there, data, (size_t)blocks * SOURCE_BLOCK))
-			return err_set(error, EINVAL, "the open track holds something else than this image; --close ends it");
+			return err_set(error, EINVAL,
+				       "the open track holds something else than this image; "
+				       "--close ends it");
 		done += blocks;
 		progress_add(progress, (uint64_t)blocks * SOURCE_BLOCK);
 	}
@@ -172,12 +228,15 @@ co_fn bool burner_check_resume(struct burner *b, struct source *image, struct pr
 static void put_cue(uint8_t *cue, uint8_t track, uint8_t index, uint8_t form, int32_t lba)
 {
 	struct msf t = lba_to_msf(lba);
-	const uint8_t entry[8] = { 0x41, track, index, form, 0, t.m, t.s, t.f };
+	const uint8_t entry[8] = {0x41, track, index, form, 0, t.m, t.s, t.f};
 
 	memcpy(cue, entry, sizeof(entry));
 }
 
-/* A session of one mode 1 track: lead-in, pregap, track, lead-out; then its pregap, which is sent too. */
+/*
+ * A session of one mode 1 track: lead-in, pregap, track, lead-out; then its pregap, which is sent
+ * too.
+ */
 static co_fn bool begin_sao(struct burner *b, GError **error)
 {
 	enum { MODE1 = 0x10, MODE1_ZEROS = 0x14, LEAD_OUT = 0xaa, ENTRIES = 4 };
@@ -213,12 +272,9 @@ static co_fn bool begin(struct burner *b, GError **error)
 	if (!is_overwrite(b) && !set_write_page(b, error))
 		return false;
 	switch (b->mode) {
-	case BURN_SAO:
-		return begin_sao(b, error);
-	case BURN_DAO:
-		return ini_reserve(b->drive, b->blocks, error);
-	default:
-		return !is_overwrite(b) || grow(b, error);
+	case BURN_SAO: return begin_sao(b, error);
+	case BURN_DAO: return ini_reserve(b->drive, b->blocks, error);
+	default: return !is_overwrite(b) || grow(b, error);
 	}
 }
 
@@ -242,10 +298,12 @@ static co_fn bool pad_sao(struct burner *b, GError **error)
 	if (b->mode != BURN_SAO || b->blocks >= CD_BLOCKS_MIN)
 		return true;
 	zeros = g_malloc0((size_t)CD_BLOCKS_MIN * SOURCE_BLOCK);
-	return ini_write(b->drive, b->first_lba + (int32_t)b->blocks, CD_BLOCKS_MIN - b->blocks, zeros, error);
+	return ini_write(b->drive, b->first_lba + (int32_t)b->blocks, CD_BLOCKS_MIN - b->blocks,
+			 zeros, error);
 }
 
-co_fn bool burner_write(struct burner *b, struct source *image, struct progress *progress, GError **error)
+co_fn bool burner_write(struct burner *b, struct source *image, struct progress *progress,
+			GError **error)
 {
 	uint32_t done = b->skip, blocks;
 	uint64_t started = loop_now_ns();
@@ -257,11 +315,13 @@ co_fn bool burner_write(struct burner *b, struct source *image, struct progress 
 		int res = source_next(image, &data, &blocks);
 
 		if (res < 0)
-			return err_set_errno(error, -res, "cannot read the image behind block %u", done);
+			return err_set_errno(error, -res, "cannot read the image behind block %u",
+					     done);
 		if (!blocks)
 			return pad_sao(b, error) && ini_sync(b->drive, error);
 		if (*b->interrupted)
-			return err_set(error, ECANCELED, "interrupted after %u of %u blocks", done, b->blocks);
+			return err_set(error, ECANCELED, "interrupted after %u of %u blocks", done,
+				       b->blocks);
 		if (!ini_write(b->drive, b->first_lba + (int32_t)done, blocks, data, error))
 			return false;
 		done += blocks;
@@ -279,7 +339,8 @@ co_fn bool burner_close(struct burner *b, GError **error)
 	/* Nothing to close; after SAO and DAO the flush has done it. */
 	if (is_overwrite(b) || b->mode == BURN_SAO || b->mode == BURN_DAO)
 		return true;
-	if (b->medium->family != DISC_CD && !ini_close(b->drive, CLOSE_TRACK, b->track.number, error))
+	if (b->medium->family != DISC_CD &&
+	    !ini_close(b->drive, CLOSE_TRACK, b->track.number, error))
 		return false;
 	if (!ini_close(b->drive, CLOSE_SESSION, 0, error))
 		return false;
@@ -291,7 +352,8 @@ co_fn bool burner_plan_close(struct burner *b, GError **error)
 	if (!read_medium(b, error))
 		return false;
 	if (b->disc.status == DISC_BLANK)
-		return err_set(error, ENOENT, "the %s is blank: there is nothing to close", b->medium->name);
+		return err_set(error, ENOENT, "the %s is blank: there is nothing to close",
+			       b->medium->name);
 	if (b->disc.status == DISC_COMPLETE && b->disc.session_state == SESSION_COMPLETE)
 		return err_set(error, EALREADY, "the %s is complete already", b->medium->name);
 	b->mode = b->medium->family == DISC_CD ? BURN_TAO : BURN_INCREMENTAL;

@@ -102,7 +102,11 @@ static enum loop_backend wanted_backend(const struct args *a)
 
 int cli_on_loop(const struct args *a, co_fn int (*fn)(const struct args *a, void *arg), void *arg)
 {
-	struct on_loop o = { .task.run = on_loop_begin, .args = a, .fn = fn, .arg = arg, .status = STATUS_FAILED };
+	struct on_loop o = {.task.run = on_loop_begin,
+			    .args = a,
+			    .fn = fn,
+			    .arg = arg,
+			    .status = STATUS_FAILED};
 	GError *error = NULL;
 
 	o.loop = loop_new(wanted_backend(a), &error);

@@ -10,11 +10,13 @@
 
 static json_t *file_argument(const char *path, GError **error)
 {
-	g_autofree char *full = g_canonicalize_filename(path, NULL);	/* the daemon may live elsewhere */
+	g_autofree char *full =
+		g_canonicalize_filename(path, NULL); /* the daemon may live elsewhere */
 	json_t *j = json_string(full);
 
 	if (!j)
-		err_set(error, EILSEQ, "%s: the name is not UTF-8, which the control socket needs", path);
+		err_set(error, EILSEQ, "%s: the name is not UTF-8, which the control socket needs",
+			path);
 	return j;
 }
 
@@ -27,7 +29,8 @@ static json_t *make_arguments(const struct args *a, const char *command, GError 
 	json_t *j = json_object();
 
 	if (insert ? n < 1 : n > eject) {
-		err_set(error, EINVAL, insert ? "insert needs a FILE" : "'%s' is too much", args_operand(a, n));
+		err_set(error, EINVAL, insert ? "insert needs a FILE" : "'%s' is too much",
+			args_operand(a, n));
 		goto fail;
 	}
 	if (args_has(a, "force") && !eject) {
@@ -65,11 +68,11 @@ static void print_status(const json_t *status)
 	size_t i;
 
 	json_array_foreach(json_object_get(status, "drives"), i, entry)
-		printf("drive %-8s %s\n    disc: %s\n", text_of(entry, "id", "?"), text_of(entry, "state", "?"),
-		       text_of(entry, "disc", "none"));
+		printf("drive %-8s %s\n    disc: %s\n", text_of(entry, "id", "?"),
+		       text_of(entry, "state", "?"), text_of(entry, "disc", "none"));
 	json_array_foreach(json_object_get(status, "attachments"), i, entry)
-		printf("%s %s\n    %lld connected, %lld requests, %lld protocol errors\n", text_of(entry, "type", "?"),
-		       text_of(entry, "socket", "?"),
+		printf("%s %s\n    %lld connected, %lld requests, %lld protocol errors\n",
+		       text_of(entry, "type", "?"), text_of(entry, "socket", "?"),
 		       (long long)json_integer_value(json_object_get(entry, "clients")),
 		       (long long)json_integer_value(json_object_get(entry, "requests")),
 		       (long long)json_integer_value(json_object_get(entry, "protocol_errors")));
@@ -77,17 +80,18 @@ static void print_status(const json_t *status)
 
 static int unknown(const struct args *a, const char *command)
 {
-	static const char *const names[] = { "status", "insert", "eject", "quit" };
+	static const char *const names[] = {"status", "insert", "eject", "quit"};
 	const char *near = suggest_nearest(command, names, G_N_ELEMENTS(names));
 
 	if (near)
 		return cli_misused_text(a, "there is no '%s'; did you mean '%s'?", command, near);
-	return cli_misused_text(a, "there is no '%s'; there are status, insert, eject and quit", command);
+	return cli_misused_text(a, "there is no '%s'; there are status, insert, eject and quit",
+				command);
 }
 
 static int run_ctl(const struct args *a)
 {
-	static const char *const names[] = { "status", "insert", "eject", "quit", NULL };
+	static const char *const names[] = {"status", "insert", "eject", "quit", NULL};
 	const char *command = args_operand(a, 0), *path = args_value(a, "socket");
 	json_t *arguments, *result;
 	GError *error = NULL;
@@ -95,7 +99,8 @@ static int run_ctl(const struct args *a)
 	if (!g_strv_contains(names, command))
 		return unknown(a, command);
 	if (!path)
-		return cli_misused_text(a, "--socket PATH is missing: the one that 'outboard serve --control' was given");
+		return cli_misused_text(a, "--socket PATH is missing: the one that 'outboard serve "
+					   "--control' was given");
 	arguments = make_arguments(a, command, &error);
 	if (!arguments)
 		return cli_misused(a, error);
@@ -112,10 +117,10 @@ static int run_ctl(const struct args *a)
 }
 
 static const struct cli_option ctl_options[] = {
-	{ "socket", "PATH", 's', OPTION_FILE },
-	{ "force" },
-	{ "json" },
-	{ NULL },
+	{"socket", "PATH", 's', OPTION_FILE},
+	{"force"},
+	{"json"},
+	{NULL},
 };
 
 const struct cli_command command_ctl = {

@@ -7,8 +7,8 @@
 char disc_bar_char(enum disc_region_kind kind)
 {
 	static const char chars[] = {
-		[REGION_RECORDED] = '#', [REGION_PADDING] = '+', [REGION_RESERVED] = 'r', [REGION_GAP] = '-',
-		[REGION_FREE] = '.', [REGION_UNUSED] = '_',
+		[REGION_RECORDED] = '#', [REGION_PADDING] = '+', [REGION_RESERVED] = 'r',
+		[REGION_GAP] = '-',      [REGION_FREE] = '.',    [REGION_UNUSED] = '_',
 	};
 
 	return (unsigned)kind < sizeof(chars) ? chars[kind] : '?';
@@ -34,7 +34,10 @@ static unsigned widest(const unsigned *cells, unsigned n)
 	return best;
 }
 
-/* Cells for each region: its share, at least one; the widest pays for the small ones. Needs n <= width. */
+/*
+ * Cells for each region: its share, at least one; the widest pays for the small ones. Needs n <=
+ * width.
+ */
 static void share_cells(const struct disc_region *r, unsigned n, unsigned width, unsigned *cells)
 {
 	uint64_t total = 0;
@@ -72,7 +75,8 @@ static void put_mark(char *marks, unsigned width, unsigned at, unsigned session)
 		memcpy(marks + at, text, (size_t)len);
 }
 
-void disc_bar_draw(const struct disc_region *r, unsigned n, unsigned width, char **marks, char **bar)
+void disc_bar_draw(const struct disc_region *r, unsigned n, unsigned width, char **marks,
+		   char **bar)
 {
 	g_autofree unsigned *cells = g_new0(unsigned, n + 1);
 	unsigned at = 0, session = 0;

@@ -36,7 +36,10 @@ static enum burn_mode mode_of(const char *text)
 	static const struct {
 		const char *name;
 		enum burn_mode mode;
-	} modes[] = { { "tao", BURN_TAO }, { "sao", BURN_SAO }, { "dao", BURN_DAO }, { "incremental", BURN_INCREMENTAL } };
+	} modes[] = {{"tao", BURN_TAO},
+		     {"sao", BURN_SAO},
+		     {"dao", BURN_DAO},
+		     {"incremental", BURN_INCREMENTAL}};
 
 	for (unsigned i = 0; text && i < G_N_ELEMENTS(modes); i++) {
 		if (!strcmp(modes[i].name, text))
@@ -53,7 +56,8 @@ static bool parse_speed(const struct args *a, unsigned *speed, GError **error)
 	if (!text)
 		return true;
 	if (!g_ascii_string_to_unsigned(text, 10, 1, SPEED_MAX, &n, NULL))
-		return err_set(error, EINVAL, "--speed %s: a whole number from 1 to %d is needed", text, SPEED_MAX);
+		return err_set(error, EINVAL, "--speed %s: a whole number from 1 to %d is needed",
+			       text, SPEED_MAX);
 	*speed = (unsigned)n;
 	return true;
 }
@@ -61,7 +65,7 @@ static bool parse_speed(const struct args *a, unsigned *speed, GError **error)
 /* The disc in a drive of our own, and an initiator on it. */
 static co_fn bool open_drive(struct burn *b, GError **error)
 {
-	struct drive_options o = { .id = "burner", .trace = log_enabled(LOG_DEBUG) };
+	struct drive_options o = {.id = "burner", .trace = log_enabled(LOG_DEBUG)};
 	struct disc *disc = disc_open(b->disc, DISC_OPEN_RDWR, PROFILE_NONE, error);
 
 	if (!disc)
@@ -107,7 +111,8 @@ static co_fn bool burn_image(struct burn *b, bool quiet, GError **error)
 	}
 	if (ok) {
 		source_start(image, b->burner.skip);
-		progress_init(&b->progress, "burning", (uint64_t)(b->burner.blocks - b->burner.skip) * SOURCE_BLOCK, quiet);
+		progress_init(&b->progress, "burning",
+			      (uint64_t)(b->burner.blocks - b->burner.skip) * SOURCE_BLOCK, quiet);
 		b->announced = true;
 		ok = burner_write(&b->burner, image, &b->progress, error);
 		progress_done(&b->progress);
@@ -115,7 +120,8 @@ static co_fn bool burn_image(struct burn *b, bool quiet, GError **error)
 	source_close(image);
 	if (!ok)
 		return err_prefix(error, "%s", b->disc);
-	return burner_close(&b->burner, error) || err_prefix(error, "%s: all data are on it, closing failed", b->disc);
+	return burner_close(&b->burner, error) ||
+	       err_prefix(error, "%s: all data are on it, closing failed", b->disc);
 }
 
 static co_fn bool close_disc(struct burn *b, GError **error)
@@ -126,7 +132,7 @@ static co_fn bool close_disc(struct burn *b, GError **error)
 
 static const char *status_word(struct burn *b)
 {
-	static const char *const words[] = { "blank", "open for more", "complete", "writable" };
+	static const char *const words[] = {"blank", "open for more", "complete", "writable"};
 	struct disc *disc = drive_disc(b->drive);
 
 	return disc ? words[disc_get_state(disc)->status & 3] : "gone";
@@ -137,22 +143,26 @@ static int report(struct burn *b)
 	const struct burner *k = &b->burner;
 
 	if (args_has(b->args, "json") && b->close_only)
-		return cli_print_json(b->args, json_pack("{s:s, s:s}", "disc", b->disc, "status", status_word(b)));
+		return cli_print_json(b->args, json_pack("{s:s, s:s}", "disc", b->disc, "status",
+							 status_word(b)));
 	if (args_has(b->args, "json"))
-		return cli_print_json(b->args, json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:f, s:f}", "disc", b->disc,
-							 "image", b->image, "status", status_word(b), "track",
-							 (int)k->track.number, "start", (int)k->first_lba, "blocks",
-							 (json_int_t)k->blocks, "bytes", (json_int_t)b->progress.done,
-							 "seconds", progress_seconds(&b->progress), "mb_per_s",
-							 progress_mb_per_s(&b->progress)));
+		return cli_print_json(
+			b->args,
+			json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:f, s:f}", "disc", b->disc,
+				  "image", b->image, "status", status_word(b), "track",
+				  (int)k->track.number, "start", (int)k->first_lba, "blocks",
+				  (json_int_t)k->blocks, "bytes", (json_int_t)b->progress.done,
+				  "seconds", progress_seconds(&b->progress), "mb_per_s",
+				  progress_mb_per_s(&b->progress)));
 	if (b->close_only) {
 		printf("%s: %s\n", b->disc, status_word(b));
 		return cli_finish_output(b->args, STATUS_DONE);
 	}
 	printf("burned %.1f MB in %.2f s (%.1f MB/s, %.0fx %s), from block %d on; the disc is %s\n",
-	       (double)b->progress.done / 1e6, progress_seconds(&b->progress), progress_mb_per_s(&b->progress),
-	       progress_mb_per_s(&b->progress) * 1000 / k->medium->speed_1x_kb, k->medium->name, k->first_lba,
-	       status_word(b));
+	       (double)b->progress.done / 1e6, progress_seconds(&b->progress),
+	       progress_mb_per_s(&b->progress),
+	       progress_mb_per_s(&b->progress) * 1000 / k->medium->speed_1x_kb, k->medium->name,
+	       k->first_lba, status_word(b));
 	return cli_finish_output(b->args, STATUS_DONE);
 }
 
@@ -164,10 +174,15 @@ static int fail(struct burn *b, GError *error)
 	if (!b->announced)
 		return status;
 	if (b->burner.mode == BURN_TAO || b->burner.mode == BURN_INCREMENTAL)
-		fprintf(stderr, "The disc is consistent. Go on with 'outboard disc burn --resume %s %s',\n"
-			"or close it as it is with 'outboard disc burn --close %s'.\n", b->disc, b->image, b->disc);
+		fprintf(stderr,
+			"The disc is consistent. Go on with 'outboard disc burn --resume %s %s',\n"
+			"or close it as it is with 'outboard disc burn --close %s'.\n",
+			b->disc, b->image, b->disc);
 	else
-		fprintf(stderr, "The disc is consistent. Close it as it is with 'outboard disc burn --close %s'.\n", b->disc);
+		fprintf(stderr,
+			"The disc is consistent. Close it as it is with 'outboard disc burn "
+			"--close %s'.\n",
+			b->disc);
 	return stopped ? STATUS_INTERRUPTED : status;
 }
 
@@ -193,8 +208,12 @@ static co_fn int burn_on_loop(const struct args *a, void *arg)
 static int run_burn(const struct args *a)
 {
 	struct burn b = {
-		.args = a, .disc = args_operand(a, 0), .image = args_operand(a, 1), .resume = args_has(a, "resume"),
-		.close_only = args_has(a, "close"), .burner.multi = args_has(a, "multi"),
+		.args = a,
+		.disc = args_operand(a, 0),
+		.image = args_operand(a, 1),
+		.resume = args_has(a, "resume"),
+		.close_only = args_has(a, "close"),
+		.burner.multi = args_has(a, "multi"),
 	};
 	GError *error = NULL;
 
@@ -202,22 +221,22 @@ static int run_burn(const struct args *a)
 	if (!parse_speed(a, &b.burner.speed, &error))
 		return cli_misused(a, error);
 	if (b.close_only ? b.image != NULL : b.image == NULL)
-		return cli_misused_text(a, b.close_only ? "--close burns nothing: leave IMAGE out" :
-					"which IMAGE is to be burned?");
+		return cli_misused_text(a, b.close_only ? "--close burns nothing: leave IMAGE out"
+							: "which IMAGE is to be burned?");
 	if (b.close_only && b.resume)
 		return cli_misused_text(a, "--close and --resume exclude each other");
 	return cli_on_loop(a, burn_on_loop, &b);
 }
 
 static const struct cli_option burn_options[] = {
-	{ "mode",   "MODE", 0, 0, "tao|sao|dao|incremental" },
-	{ "multi" },
-	{ "resume" },
-	{ "close" },
-	{ "speed",  "N" },
-	{ "json" },
-	{ "quiet",  NULL,   'q' },
-	{ NULL },
+	{"mode", "MODE", 0, 0, "tao|sao|dao|incremental"},
+	{"multi"},
+	{"resume"},
+	{"close"},
+	{"speed", "N"},
+	{"json"},
+	{"quiet", NULL, 'q'},
+	{NULL},
 };
 
 const struct cli_command command_disc_burn = {

@@ -27,8 +27,11 @@ const struct disc_type *cli_find_type(const char *name, GError **error)
 	if (type && type->implemented && is_blank(type))
 		return type;
 	if (type && is_blank(type)) {
-		err_set(error, ENOTSUP, "--type %s: such discs cannot be recorded in this version; '--type help' lists "
-			"those that can", name);
+		err_set(error, ENOTSUP,
+			"--type %s: such discs cannot be recorded in this version; '--type help' "
+			"lists "
+			"those that can",
+			name);
 		return NULL;
 	}
 	for (type = disc_types(); type->name; type++) {
@@ -36,12 +39,13 @@ const struct disc_type *cli_find_type(const char *name, GError **error)
 			g_ptr_array_add(names, (char *)type->name);
 	}
 	near = suggest_nearest(name, (const char *const *)names->pdata, names->len);
-	err_set(error, EINVAL, "--type %s: there is no such disc%s%s%s; '--type help' lists them", name,
-		near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+	err_set(error, EINVAL, "--type %s: there is no such disc%s%s%s; '--type help' lists them",
+		name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 	return NULL;
 }
 
-bool cli_parse_capacity(const struct disc_type *type, const char *text, uint32_t *blocks, GError **error)
+bool cli_parse_capacity(const struct disc_type *type, const char *text, uint32_t *blocks,
+			GError **error)
 {
 	g_autofree char *least = size_text((uint64_t)type->min_blocks * BLOCK);
 	g_autofree char *most = size_text((uint64_t)type->max_blocks * BLOCK);
@@ -53,8 +57,10 @@ bool cli_parse_capacity(const struct disc_type *type, const char *text, uint32_t
 	if (!size_parse(text, &bytes, error))
 		return err_prefix(error, "--capacity");
 	if (bytes / BLOCK < type->min_blocks || bytes / BLOCK > type->max_blocks)
-		return err_set(error, EINVAL, "--capacity %s: a %s has from %u to %u blocks of 2048 bytes (%s to %s)", text,
-			       type->name, type->min_blocks, type->max_blocks, least, most);
+		return err_set(
+			error, EINVAL,
+			"--capacity %s: a %s has from %u to %u blocks of 2048 bytes (%s to %s)",
+			text, type->name, type->min_blocks, type->max_blocks, least, most);
 	*blocks = (uint32_t)(bytes / BLOCK);
 	return true;
 }
@@ -66,10 +72,12 @@ static json_t *types_json(void)
 	for (const struct disc_type *t = disc_types(); t->name; t++) {
 		if (!is_blank(t))
 			continue;
-		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:i, s:b}", "name", t->name, "profile",
-						      disc_profile_find(t->profile)->name, "blocks",
-						      (json_int_t)t->blocks, "bytes", (json_int_t)t->blocks * BLOCK,
-						      "layers", (int)t->layers, "recordable", t->implemented));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:I, s:I, s:i, s:b}", "name", t->name,
+						"profile", disc_profile_find(t->profile)->name,
+						"blocks", (json_int_t)t->blocks, "bytes",
+						(json_int_t)t->blocks * BLOCK, "layers",
+						(int)t->layers, "recordable", t->implemented));
 	}
 	return json_pack("{s:o}", "types", list);
 }
@@ -84,8 +92,8 @@ static int list_types(const struct args *a)
 
 		if (!is_blank(t))
 			continue;
-		printf("%-12s %-28s %10u %10s%s\n", t->name, disc_profile_find(t->profile)->name, t->blocks, size,
-		       t->implemented ? "" : "  (not recordable in this version)");
+		printf("%-12s %-28s %10u %10s%s\n", t->name, disc_profile_find(t->profile)->name,
+		       t->blocks, size, t->implemented ? "" : "  (not recordable in this version)");
 	}
 	return cli_finish_output(a, STATUS_DONE);
 }
@@ -106,17 +114,19 @@ static co_fn int create_on_loop(const struct args *a, void *arg)
 	if (!disc_create(c->path, c->type, c->blocks, args_has(a, "preallocate"), &error))
 		return cli_failed(a, error);
 	if (args_has(a, "json"))
-		return cli_print_json(a, json_pack("{s:s, s:s, s:I, s:I}", "disc", c->path, "type", c->type->name, "blocks",
-						   (json_int_t)blocks, "bytes", (json_int_t)blocks * BLOCK));
+		return cli_print_json(a, json_pack("{s:s, s:s, s:I, s:I}", "disc", c->path, "type",
+						   c->type->name, "blocks", (json_int_t)blocks,
+						   "bytes", (json_int_t)blocks * BLOCK));
 	size = size_text((uint64_t)blocks * BLOCK);
-	printf("%s: a blank %s of %s (%u blocks)\n", c->path, disc_profile_find(c->type->profile)->name, size, blocks);
+	printf("%s: a blank %s of %s (%u blocks)\n", c->path,
+	       disc_profile_find(c->type->profile)->name, size, blocks);
 	return cli_finish_output(a, STATUS_DONE);
 }
 
 static int run_create(const struct args *a)
 {
 	const char *type = args_value(a, "type");
-	struct create c = { .path = args_operand(a, 0) };
+	struct create c = {.path = args_operand(a, 0)};
 	GError *error = NULL;
 
 	if (type && !strcmp(type, "help"))
@@ -132,11 +142,7 @@ static int run_create(const struct args *a)
 }
 
 static const struct cli_option create_options[] = {
-	{ "type",        "TYPE", 't' },
-	{ "capacity",    "SIZE", 'c' },
-	{ "preallocate" },
-	{ "json" },
-	{ NULL },
+	{"type", "TYPE", 't'}, {"capacity", "SIZE", 'c'}, {"preallocate"}, {"json"}, {NULL},
 };
 
 const struct cli_command command_disc_create = {

@@ -11,9 +11,10 @@
 
 enum { BLOCK = 2048, NUMBER_MAX = 65535 };
 
-struct export {
+struct export
+{
 	const char *path, *out;
-	unsigned session;	/* 0: all */
+	unsigned session; /* 0: all */
 	int32_t lba;
 	uint32_t blocks;
 	struct progress progress;
@@ -49,8 +50,10 @@ static co_fn bool export_disc(struct export *e, bool replace, GError **error)
 	if (!d)
 		return false;
 	if (!disc_session_extent(d, e->session, &e->lba, &e->blocks))
-		err_set(error, ENOENT, e->session ? "%s: there is no session %u with data" : "%s: nothing is recorded", e->path,
-			e->session);
+		err_set(error, ENOENT,
+			e->session ? "%s: there is no session %u with data"
+				   : "%s: nothing is recorded",
+			e->path, e->session);
 	else if (!replace && !access(e->out, F_OK))
 		err_set(error, EEXIST, "%s exists; --force replaces it", e->out);
 	else if (replace)
@@ -73,30 +76,33 @@ static co_fn int export_on_loop(const struct args *a, void *arg)
 	if (!ok)
 		return cli_failed(a, error);
 	if (args_has(a, "json"))
-		return cli_print_json(a, json_pack("{s:s, s:s, s:i, s:I, s:I}", "disc", e->path, "out", e->out, "start",
-						   (int)e->lba, "blocks", (json_int_t)e->blocks, "bytes",
+		return cli_print_json(a, json_pack("{s:s, s:s, s:i, s:I, s:I}", "disc", e->path,
+						   "out", e->out, "start", (int)e->lba, "blocks",
+						   (json_int_t)e->blocks, "bytes",
 						   (json_int_t)e->blocks * BLOCK));
-	printf("%s: %u blocks from block %d on (%.1f MB)\n", e->out, e->blocks, e->lba, (double)e->blocks * BLOCK / 1e6);
+	printf("%s: %u blocks from block %d on (%.1f MB)\n", e->out, e->blocks, e->lba,
+	       (double)e->blocks * BLOCK / 1e6);
 	return cli_finish_output(a, STATUS_DONE);
 }
 
 static int run_export(const struct args *a)
 {
-	struct export e = { .path = args_operand(a, 0), .out = args_operand(a, 1) };
+	struct export e = {.path = args_operand(a, 0), .out = args_operand(a, 1)};
 	const char *text = args_value(a, "session");
 	guint64 n = 0;
 
 	if (text && !g_ascii_string_to_unsigned(text, 10, 1, NUMBER_MAX, &n, NULL))
-		return cli_misused_text(a, "--session %s: a number from 1 to %d is needed", text, NUMBER_MAX);
+		return cli_misused_text(a, "--session %s: a number from 1 to %d is needed", text,
+					NUMBER_MAX);
 	e.session = (unsigned)n;
 	return cli_on_loop(a, export_on_loop, &e);
 }
 
 static const struct cli_option export_options[] = {
-	{ "session", "N" },
-	{ "force" },
-	{ "json" },
-	{ NULL },
+	{"session", "N"},
+	{"force"},
+	{"json"},
+	{NULL},
 };
 
 const struct cli_command command_disc_export = {

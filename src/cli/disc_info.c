@@ -1,4 +1,7 @@
-/* outboard disc info: what a disc is and what is on it. The answer is gathered as JSON once and printed in two ways. */
+/*
+ * outboard disc info: what a disc is and what is on it. The answer is gathered as JSON once and
+ * printed in two ways.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -14,7 +17,8 @@ static const int64_t us_per_s = 1000000, ns_per_us = 1000;
 
 static char *time_text(uint64_t time_ns)
 {
-	g_autoptr(GDateTime) t = g_date_time_new_from_unix_utc((gint64)(time_ns / ns_per_us / us_per_s));
+	g_autoptr(GDateTime) t =
+		g_date_time_new_from_unix_utc((gint64)(time_ns / ns_per_us / us_per_s));
 
 	return t ? g_date_time_format(t, "%Y-%m-%dT%H:%M:%SZ") : g_strdup("unknown");
 }
@@ -25,11 +29,12 @@ static json_t *sessions_json(const struct disc_state *s)
 
 	for (unsigned n = 1; n <= s->sessions->len; n++) {
 		const struct disc_session *e = state_session(s, n);
-		json_t *j = json_pack("{s:i, s:s, s:i}", "number", (int)e->number, "state", disc_session_word(e), "start",
-				      (int)e->start);
+		json_t *j = json_pack("{s:i, s:s, s:i}", "number", (int)e->number, "state",
+				      disc_session_word(e), "start", (int)e->start);
 
 		if (e->first_track)
-			json_object_update_new(j, json_pack("{s:i, s:i}", "first_track", (int)e->first_track, "last_track",
+			json_object_update_new(j, json_pack("{s:i, s:i}", "first_track",
+							    (int)e->first_track, "last_track",
 							    (int)e->last_track));
 		if (e->state == SESSION_COMPLETE)
 			json_object_set_new(j, "lead_out", json_integer(e->lead_out));
@@ -44,9 +49,10 @@ static json_t *tracks_json(const struct disc_state *s)
 
 	for (unsigned n = 1; n <= s->tracks->len; n++) {
 		const struct disc_track *t = state_track(s, n);
-		json_t *j = json_pack("{s:i, s:i, s:s, s:s, s:i, s:I}", "number", (int)t->number, "session",
-				      (int)t->session, "state", disc_track_word(t), "kind", disc_track_kind(t), "start",
-				      (int)t->start, "blocks", (json_int_t)t->size);
+		json_t *j = json_pack("{s:i, s:i, s:s, s:s, s:i, s:I}", "number", (int)t->number,
+				      "session", (int)t->session, "state", disc_track_word(t),
+				      "kind", disc_track_kind(t), "start", (int)t->start, "blocks",
+				      (json_int_t)t->size);
 
 		if (t->flags & TRACK_OPEN)
 			json_object_set_new(j, "next_writable", json_integer(t->nwa));
@@ -68,10 +74,13 @@ static void add_store(json_t *j, struct disc *d)
 	created = time_text(info.created_ns);
 	uuid = g_string_new(NULL);
 	for (unsigned i = 0; i < sizeof(info.uuid); i++)
-		g_string_append_printf(uuid, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", info.uuid[i]);
-	json_object_update_new(j, json_pack("{s:s, s:s, s:s, s:I, s:b, s:b}", "uuid", uuid->str, "created", created,
-					    "generator", info.generator, "generation", (json_int_t)info.generation,
-					    "recovered", info.recovered, "damaged", info.damaged));
+		g_string_append_printf(uuid, "%s%02x",
+				       i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+				       info.uuid[i]);
+	json_object_update_new(j, json_pack("{s:s, s:s, s:s, s:I, s:b, s:b}", "uuid", uuid->str,
+					    "created", created, "generator", info.generator,
+					    "generation", (json_int_t)info.generation, "recovered",
+					    info.recovered, "damaged", info.damaged));
 	g_string_free(uuid, TRUE);
 }
 
@@ -85,9 +94,10 @@ static co_fn void add_history(json_t *j, struct disc *d)
 	for (unsigned i = 0; i < n; i++) {
 		g_autofree char *when = time_text(h[i].time_ns);
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:I}", "time", when, "event",
-						      disc_event_word(h[i].event), "start", (int)h[i].lba, "blocks",
-						      (json_int_t)h[i].blocks));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:i, s:I}", "time", when, "event",
+						disc_event_word(h[i].event), "start", (int)h[i].lba,
+						"blocks", (json_int_t)h[i].blocks));
 	}
 	json_object_set_new(j, "history", list);
 }
@@ -97,10 +107,11 @@ static void add_free(json_t *j, const struct disc *d)
 {
 	struct disc_track_info t;
 
-	if (disc_get_state(d)->status > DISC_APPENDABLE || disc_get_track_info(d, TRACK_INVISIBLE, &t) != DISC_OK || !t.nwa_valid)
+	if (disc_get_state(d)->status > DISC_APPENDABLE ||
+	    disc_get_track_info(d, TRACK_INVISIBLE, &t) != DISC_OK || !t.nwa_valid)
 		return;
-	json_object_update_new(j, json_pack("{s:i, s:I}", "next_writable", (int)t.nwa, "free_blocks",
-					    (json_int_t)t.free_blocks));
+	json_object_update_new(j, json_pack("{s:i, s:I}", "next_writable", (int)t.nwa,
+					    "free_blocks", (json_int_t)t.free_blocks));
 }
 
 static void add_file(json_t *j, const char *path)
@@ -108,7 +119,8 @@ static void add_file(json_t *j, const char *path)
 	struct stat st;
 
 	if (!stat(path, &st))
-		json_object_update_new(j, json_pack("{s:I, s:I}", "file_bytes", (json_int_t)st.st_size, "disk_bytes",
+		json_object_update_new(j, json_pack("{s:I, s:I}", "file_bytes",
+						    (json_int_t)st.st_size, "disk_bytes",
 						    (json_int_t)st.st_blocks * STAT_BLOCK));
 }
 
@@ -117,9 +129,10 @@ static json_t *info_json(struct disc *d, const char *path)
 	const struct disc_profile *p = disc_get_profile(d);
 	const struct disc_state *s = disc_get_state(d);
 	g_autofree char *shown = g_filename_display_name(path);
-	json_t *j = json_pack("{s:s, s:s, s:i, s:s, s:b, s:b, s:I, s:I}", "disc", shown, "type", p->name, "profile",
-			      (int)p->number, "status", disc_status_word(d), "plain_image", !disc_get_store(d), "erasable",
-			      p->erasable, "blocks", (json_int_t)s->capacity, "bytes", (json_int_t)s->capacity * BLOCK);
+	json_t *j = json_pack("{s:s, s:s, s:i, s:s, s:b, s:b, s:I, s:I}", "disc", shown, "type",
+			      p->name, "profile", (int)p->number, "status", disc_status_word(d),
+			      "plain_image", !disc_get_store(d), "erasable", p->erasable, "blocks",
+			      (json_int_t)s->capacity, "bytes", (json_int_t)s->capacity * BLOCK);
 
 	add_free(j, d);
 	add_file(j, path);
@@ -154,12 +167,14 @@ static void print_lists(const json_t *j)
 	size_t i;
 
 	json_array_foreach(json_object_get(j, "sessions"), i, e)
-		printf("session %-4lld %s, from block %lld on\n", (long long)number(e, "number"), text(e, "state"),
-		       (long long)number(e, "start"));
+		printf("session %-4lld %s, from block %lld on\n", (long long)number(e, "number"),
+		       text(e, "state"), (long long)number(e, "start"));
 	json_array_foreach(json_object_get(j, "tracks"), i, e)
-		printf("  track %-4lld session %lld, %s, %s: blocks %lld to %lld (%lld)\n", (long long)number(e, "number"),
-		       (long long)number(e, "session"), text(e, "kind"), text(e, "state"), (long long)number(e, "start"),
-		       (long long)(number(e, "start") + number(e, "blocks") - 1), (long long)number(e, "blocks"));
+		printf("  track %-4lld session %lld, %s, %s: blocks %lld to %lld (%lld)\n",
+		       (long long)number(e, "number"), (long long)number(e, "session"),
+		       text(e, "kind"), text(e, "state"), (long long)number(e, "start"),
+		       (long long)(number(e, "start") + number(e, "blocks") - 1),
+		       (long long)number(e, "blocks"));
 	json_array_foreach(json_object_get(j, "history"), i, e)
 		printf("%s  %s, block %lld, %lld blocks\n", text(e, "time"), text(e, "event"),
 		       (long long)number(e, "start"), (long long)number(e, "blocks"));
@@ -170,7 +185,9 @@ static void print_info(const json_t *j)
 	printf("%-12s %s\n%-12s %s\n", "disc", text(j, "disc"), "type", text(j, "type"));
 	printf("%-12s %s%s%s\n", "status", text(j, "status"),
 	       json_is_true(json_object_get(j, "plain_image")) ? " (a plain image)" : "",
-	       json_is_true(json_object_get(j, "damaged")) ? "; DAMAGED: this is an older state, read-only" : "");
+	       json_is_true(json_object_get(j, "damaged"))
+		       ? "; DAMAGED: this is an older state, read-only"
+		       : "");
 	print_size("capacity", (uint64_t)number(j, "bytes"));
 	if (json_object_get(j, "next_writable")) {
 		print_size("free", (uint64_t)number(j, "free_blocks") * BLOCK);
@@ -178,7 +195,8 @@ static void print_info(const json_t *j)
 	}
 	print_size("on disk", (uint64_t)number(j, "disk_bytes"));
 	if (json_object_get(j, "uuid"))
-		printf("%-12s %s, made %s by %s\n", "identity", text(j, "uuid"), text(j, "created"), text(j, "generator"));
+		printf("%-12s %s, made %s by %s\n", "identity", text(j, "uuid"), text(j, "created"),
+		       text(j, "generator"));
 	print_lists(j);
 }
 
@@ -209,9 +227,9 @@ static int run_info(const struct args *a)
 }
 
 static const struct cli_option info_options[] = {
-	{ "json" },
-	{ "history" },
-	{ NULL },
+	{"json"},
+	{"history"},
+	{NULL},
 };
 
 const struct cli_command command_disc_info = {

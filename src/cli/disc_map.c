@@ -27,8 +27,8 @@ static json_t *map_json(struct disc *d, const char *path, const struct disc_regi
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < n; i++) {
-		json_t *j = json_pack("{s:s, s:i, s:I}", "kind", disc_region_name(r[i].kind), "start", (int)r[i].lba,
-				      "blocks", (json_int_t)r[i].blocks);
+		json_t *j = json_pack("{s:s, s:i, s:I}", "kind", disc_region_name(r[i].kind),
+				      "start", (int)r[i].lba, "blocks", (json_int_t)r[i].blocks);
 
 		if (r[i].session)
 			json_object_set_new(j, "session", json_integer(r[i].session));
@@ -36,8 +36,8 @@ static json_t *map_json(struct disc *d, const char *path, const struct disc_regi
 			json_object_set_new(j, "track", json_integer(r[i].track));
 		json_array_append_new(list, j);
 	}
-	return json_pack("{s:s, s:s, s:s, s:o}", "disc", shown, "type", disc_get_profile(d)->name, "status",
-			 disc_status_word(d), "regions", list);
+	return json_pack("{s:s, s:s, s:s, s:o}", "disc", shown, "type", disc_get_profile(d)->name,
+			 "status", disc_status_word(d), "regions", list);
 }
 
 static void print_number(unsigned n)
@@ -70,11 +70,13 @@ static void print_map(struct disc *d, const char *path, const struct disc_region
 	disc_bar_draw(r, n, bar_width(), &marks, &bar);
 	printf("  %s\n [%s]\n", g_strchomp(marks), bar);
 	print_legend(r, n);
-	printf("%10s %10s %10s %10s  %-9s %7s %7s\n", "FIRST", "LAST", "BLOCKS", "SIZE", "WHAT", "SESSION", "TRACK");
+	printf("%10s %10s %10s %10s  %-9s %7s %7s\n", "FIRST", "LAST", "BLOCKS", "SIZE", "WHAT",
+	       "SESSION", "TRACK");
 	for (unsigned i = 0; i < n; i++) {
 		g_autofree char *part = size_text((uint64_t)r[i].blocks * BLOCK);
 
-		printf("%10d %10lld %10u %10s  %-9s", r[i].lba, (long long)r[i].lba + r[i].blocks - 1, r[i].blocks, part,
+		printf("%10d %10lld %10u %10s  %-9s", r[i].lba,
+		       (long long)r[i].lba + r[i].blocks - 1, r[i].blocks, part,
 		       disc_region_name(r[i].kind));
 		print_number(r[i].session);
 		print_number(r[i].track);
@@ -112,8 +114,8 @@ static int run_map(const struct args *a)
 }
 
 static const struct cli_option map_options[] = {
-	{ "json" },
-	{ NULL },
+	{"json"},
+	{NULL},
 };
 
 const struct cli_command command_disc_map = {

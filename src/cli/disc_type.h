@@ -8,4 +8,5 @@
 /* One that can be recorded, or NULL with error set. */
 const struct disc_type *cli_find_type(const char *name, GError **error);
 /* text NULL: 0, the type's own. */
-bool cli_parse_capacity(const struct disc_type *type, const char *text, uint32_t *blocks, GError **error);
+bool cli_parse_capacity(const struct disc_type *type, const char *text, uint32_t *blocks,
+			GError **error);

@@ -11,11 +11,11 @@
 enum { BLOCK = 2048, NUMBER_MAX = 65535 };
 
 struct verify {
-	unsigned session, track;	/* 0: not asked for */
+	unsigned session, track; /* 0: not asked for */
 	struct disc *disc;
 	struct block_node *image;
 	int32_t lba;
-	uint32_t blocks;		/* of the image */
+	uint32_t blocks; /* of the image */
 	struct disc_compare result;
 	char disc_hash[DISC_HASH_LEN], image_hash[DISC_HASH_LEN];
 };
@@ -36,12 +36,13 @@ static bool find_start(struct verify *v, GError **error)
 
 	v->lba = 0;
 	if (v->track && !t)
-		return err_set(error, ENOENT, "%s: there is no track %u, only %u", disc_name(v->disc), v->track,
-			       s->tracks->len);
+		return err_set(error, ENOENT, "%s: there is no track %u, only %u",
+			       disc_name(v->disc), v->track, s->tracks->len);
 	if (t)
 		v->lba = t->start;
 	if (v->session && !disc_session_extent(v->disc, v->session, &v->lba, &blocks))
-		return err_set(error, ENOENT, "%s: there is no session %u with data", disc_name(v->disc), v->session);
+		return err_set(error, ENOENT, "%s: there is no session %u with data",
+			       disc_name(v->disc), v->session);
 	return true;
 }
 
@@ -68,8 +69,8 @@ static co_fn bool compare(struct verify *v, bool quiet, GError **error)
 	bool ok;
 
 	if (block_length(v->image) > (uint64_t)INT32_MAX * BLOCK || !block_length(v->image))
-		return err_set(error, EINVAL, "%s: its %" PRIu64 " bytes are on no disc", block_name(v->image),
-			       block_length(v->image));
+		return err_set(error, EINVAL, "%s: its %" PRIu64 " bytes are on no disc",
+			       block_name(v->image), block_length(v->image));
 	v->blocks = (uint32_t)((block_length(v->image) + BLOCK - 1) / BLOCK);
 	if (!find_start(v, error))
 		return false;
@@ -80,7 +81,9 @@ static co_fn bool compare(struct verify *v, bool quiet, GError **error)
 }
 
 static const char *const result_names[] = {
-	[COMPARE_EQUAL] = "identical", [COMPARE_DIFFERS] = "different", [COMPARE_UNRECORDED] = "not recorded",
+	[COMPARE_EQUAL] = "identical",
+	[COMPARE_DIFFERS] = "different",
+	[COMPARE_UNRECORDED] = "not recorded",
 };
 
 static int report(const struct args *a, const struct verify *v)
@@ -89,12 +92,14 @@ static int report(const struct args *a, const struct verify *v)
 	int status = same ? STATUS_DONE : STATUS_FAILED;
 
 	if (args_has(a, "json")) {
-		json_t *j = json_pack("{s:s, s:s, s:s, s:i, s:I}", "result", result_names[v->result.result], "disc_sha256",
-				      v->disc_hash, "image_sha256", v->image_hash, "start", (int)v->lba, "blocks",
+		json_t *j = json_pack("{s:s, s:s, s:s, s:i, s:I}", "result",
+				      result_names[v->result.result], "disc_sha256", v->disc_hash,
+				      "image_sha256", v->image_hash, "start", (int)v->lba, "blocks",
 				      (json_int_t)v->blocks);
 
 		if (!same)
-			json_object_update_new(j, json_pack("{s:i, s:i}", "first_difference", (int)v->result.lba, "byte",
+			json_object_update_new(j, json_pack("{s:i, s:i}", "first_difference",
+							    (int)v->result.lba, "byte",
 							    (int)v->result.byte));
 		return cli_print_json(a, j) == STATUS_DONE ? status : STATUS_FAILED;
 	}
@@ -103,11 +108,14 @@ static int report(const struct args *a, const struct verify *v)
 	if (same)
 		printf("identical: %u blocks\n", v->blocks);
 	else if (v->result.result == COMPARE_UNRECORDED)
-		printf("different: block %d of the disc was never written (%u before it are the same)\n", v->result.lba,
-		       v->result.blocks);
+		printf("different: block %d of the disc was never written (%u before it are the "
+		       "same)\n",
+		       v->result.lba, v->result.blocks);
 	else
-		printf("different: first at block %d of the disc, byte %u of it (byte %" PRIu64 " of the image)\n",
-		       v->result.lba, v->result.byte, (uint64_t)(v->result.lba - v->lba) * BLOCK + v->result.byte);
+		printf("different: first at block %d of the disc, byte %u of it (byte %" PRIu64
+		       " of the image)\n",
+		       v->result.lba, v->result.byte,
+		       (uint64_t)(v->result.lba - v->lba) * BLOCK + v->result.byte);
 	return cli_finish_output(a, status);
 }
 
@@ -136,17 +144,19 @@ static bool parse_number(const struct args *a, const char *name, unsigned *out, 
 	guint64 n = 0;
 
 	if (text && !g_ascii_string_to_unsigned(text, 10, 1, NUMBER_MAX, &n, NULL))
-		return err_set(error, EINVAL, "--%s %s: a number from 1 to %d is needed", name, text, NUMBER_MAX);
+		return err_set(error, EINVAL, "--%s %s: a number from 1 to %d is needed", name,
+			       text, NUMBER_MAX);
 	*out = (unsigned)n;
 	return true;
 }
 
 static int run_verify(const struct args *a)
 {
-	struct verify v = { .session = 0 };
+	struct verify v = {.session = 0};
 	GError *error = NULL;
 
-	if (!parse_number(a, "session", &v.session, &error) || !parse_number(a, "track", &v.track, &error))
+	if (!parse_number(a, "session", &v.session, &error) ||
+	    !parse_number(a, "track", &v.track, &error))
 		return cli_misused(a, error);
 	if (v.session && v.track)
 		return cli_misused_text(a, "--session and --track exclude each other");
@@ -154,10 +164,10 @@ static int run_verify(const struct args *a)
 }
 
 static const struct cli_option verify_options[] = {
-	{ "session", "N" },
-	{ "track",   "N" },
-	{ "json" },
-	{ NULL },
+	{"session", "N"},
+	{"track", "N"},
+	{"json"},
+	{NULL},
 };
 
 const struct cli_command command_disc_verify = {

@@ -1,4 +1,7 @@
-/* outboard help, outboard version: the manual pages in words, and the commands with their options as a list. */
+/*
+ * outboard help, outboard version: the manual pages in words, and the commands with their options
+ * as a list.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -27,8 +30,9 @@ int cli_print_help(const char *command)
 static void add_options(json_t *list, const struct cli_option *o)
 {
 	for (; o->name; o++) {
-		json_t *entry = json_pack("{s:s, s:b, s:b}", "name", o->name, "many", o->flags & OPTION_MANY ? 1 : 0,
-					  "file", o->flags & OPTION_FILE ? 1 : 0);
+		json_t *entry = json_pack("{s:s, s:b, s:b}", "name", o->name, "many",
+					  o->flags & OPTION_MANY ? 1 : 0, "file",
+					  o->flags & OPTION_FILE ? 1 : 0);
 
 		if (o->value)
 			json_object_set_new(entry, "value", json_string(o->value));
@@ -49,8 +53,10 @@ static json_t *commands_json(void)
 
 		add_options(options, cli_commands[i]->options);
 		add_options(options, cli_common_options);
-		json_array_append_new(commands, json_pack("{s:s, s:s, s:o}", "name", cli_commands[i]->name, "operands",
-							  cli_commands[i]->operands, "options", options));
+		json_array_append_new(commands,
+				      json_pack("{s:s, s:s, s:o}", "name", cli_commands[i]->name,
+						"operands", cli_commands[i]->operands, "options",
+						options));
 	}
 	return json_pack("{s:o}", "commands", commands);
 }
@@ -64,7 +70,8 @@ static int unknown_page(const struct args *a, const char *command)
 		g_ptr_array_add(names, (char *)p->command);
 	near = suggest_nearest(command, (const char *const *)names->pdata, names->len);
 	if (near)
-		return cli_misused_text(a, "there is no command '%s'; did you mean '%s'?", command, near);
+		return cli_misused_text(a, "there is no command '%s'; did you mean '%s'?", command,
+					near);
 	return cli_misused_text(a, "there is no command '%s'", command);
 }
 
@@ -92,8 +99,8 @@ static int run_version(const struct args *a)
 }
 
 static const struct cli_option list_options[] = {
-	{ "json" },
-	{ NULL },
+	{"json"},
+	{NULL},
 };
 
 const struct cli_command command_help = {

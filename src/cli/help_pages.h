@@ -2,8 +2,8 @@
 #pragma once
 
 struct help_page {
-	const char *command;	/* "disc burn"; "" for outboard itself */
+	const char *command; /* "disc burn"; "" for outboard itself */
 	const char *text;
 };
 
-extern const struct help_page help_pages[];	/* ends with command NULL */
+extern const struct help_page help_pages[]; /* ends with command NULL */

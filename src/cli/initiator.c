@@ -1,6 +1,6 @@
 /*
- * The in-process initiator: see initiator.h. Replies are taken apart by named fields, as long as they really are, since
- * a drive may answer less than was asked for.
+ * The in-process initiator: see initiator.h. Replies are taken apart by named fields, as long as
+ * they really are, since a drive may answer less than was asked for.
  */
 #include "cli/initiator.h"
 
@@ -13,11 +13,13 @@
 
 enum { BLOCK = 2048, TRIES = 200, NS_PER_MS = 1000000 };
 
+/* clang-format off */
 enum {	/* operation codes */
-	OP_TEST_UNIT_READY = 0x00, OP_FORMAT_UNIT = 0x04, OP_INQUIRY = 0x12, OP_READ_FORMAT_CAPACITIES = 0x23,
-	OP_READ_CAPACITY = 0x25, OP_READ_10 = 0x28, OP_WRITE_10 = 0x2a, OP_SYNC_CACHE = 0x35,
-	OP_GET_CONFIGURATION = 0x46, OP_READ_DISC_INFO = 0x51, OP_READ_TRACK_INFO = 0x52, OP_RESERVE_TRACK = 0x53,
-	OP_MODE_SELECT_10 = 0x55, OP_MODE_SENSE_10 = 0x5a, OP_CLOSE = 0x5b, OP_SEND_CUE_SHEET = 0x5d,
+	OP_TEST_UNIT_READY = 0x00, OP_FORMAT_UNIT = 0x04, OP_INQUIRY = 0x12,
+	OP_READ_FORMAT_CAPACITIES = 0x23, OP_READ_CAPACITY = 0x25, OP_READ_10 = 0x28,
+	OP_WRITE_10 = 0x2a, OP_SYNC_CACHE = 0x35, OP_GET_CONFIGURATION = 0x46,
+	OP_READ_DISC_INFO = 0x51, OP_READ_TRACK_INFO = 0x52, OP_RESERVE_TRACK = 0x53, OP_MODE_SELECT_10 = 0x55,
+	OP_MODE_SENSE_10 = 0x5a, OP_CLOSE = 0x5b, OP_SEND_CUE_SHEET = 0x5d,
 };
 
 enum {	/* of their CDBs */
@@ -34,24 +36,27 @@ enum {	/* of their CDBs */
 
 enum {	/* of the replies */
 	INQUIRY_LEN = 36, INQUIRY_TYPE = BITS(0, 4, 0), TYPE_MMC = 5,
-	CONFIG_LEN = 8, CONFIG_PROFILE = BE16(6), FEATURE_LEN = 4, FEATURE_CODE = BE16(8), FEATURE_CURRENT = BIT(10, 0),
-	DISC_LEN = 34, DISC_ERASABLE = BIT(2, 4), DISC_SESSION_STATE = BITS(2, 3, 2), DISC_STATUS = BITS(2, 1, 0),
-	DISC_SESSIONS = U8(4), DISC_FIRST = U8(5), DISC_LAST = U8(6), DISC_SESSIONS_HIGH = U8(9),
-	DISC_FIRST_HIGH = U8(10), DISC_LAST_HIGH = U8(11),
-	TRACK_LEN = 48, TRACK_RT = BIT(6, 7), TRACK_IS_BLANK = BIT(6, 6), TRACK_NWA_V = BIT(7, 0), TRACK_START = BE32(8),
-	TRACK_NWA = BE32(12), TRACK_FREE = BE32(16), TRACK_PACKET_SIZE = BE32(20), TRACK_SIZE = BE32(24),
+	CONFIG_LEN = 8, CONFIG_PROFILE = BE16(6), FEATURE_LEN = 4, FEATURE_CODE = BE16(8),
+	FEATURE_CURRENT = BIT(10, 0),
+	DISC_LEN = 34, DISC_ERASABLE = BIT(2, 4), DISC_SESSION_STATE = BITS(2, 3, 2),
+	DISC_STATUS = BITS(2, 1, 0), DISC_SESSIONS = U8(4), DISC_FIRST = U8(5), DISC_LAST = U8(6),
+	DISC_SESSIONS_HIGH = U8(9), DISC_FIRST_HIGH = U8(10), DISC_LAST_HIGH = U8(11),
+	TRACK_LEN = 48, TRACK_RT = BIT(6, 7), TRACK_IS_BLANK = BIT(6, 6), TRACK_NWA_V = BIT(7, 0),
+	TRACK_START = BE32(8), TRACK_NWA = BE32(12), TRACK_FREE = BE32(16),
+	TRACK_PACKET_SIZE = BE32(20), TRACK_SIZE = BE32(24),
 	TRACK_NO = U8(2), TRACK_NO_HIGH = U8(32), TRACK_SESSION = U8(3), TRACK_SESSION_HIGH = U8(33),
 	CAPACITY_LEN = 8, CAPACITY_LBA = BE32(0),
-	FORMATS_HEAD = 4, FORMATS_LIST = U8(3), FORMATS_MAX = 256, FORMAT_ENTRY = 8, FORMAT_BLOCKS = BE32(0),
-	FORMAT_TYPE = BITS(4, 7, 2), FORMAT_PARAMETER = BE24(5),
+	FORMATS_HEAD = 4, FORMATS_LIST = U8(3), FORMATS_MAX = 256, FORMAT_ENTRY = 8,
+	FORMAT_BLOCKS = BE32(0), FORMAT_TYPE = BITS(4, 7, 2), FORMAT_PARAMETER = BE24(5),
 	MODE_HEAD = 8, MODE_BLOCK_LEN = BE16(6), PAGE_WRITE = 5, PAGE_WRITE_LEN = 52,
 };
 
 enum {	/* of page 05h */
-	PAGE_CODE = BITS(0, 5, 0), PAGE_BUFE = BIT(2, 6), PAGE_LS_V = BIT(2, 5), PAGE_TEST = BIT(2, 4),
-	PAGE_TYPE = BITS(2, 3, 0), PAGE_MULTI = BITS(3, 7, 6), PAGE_FP = BIT(3, 5), PAGE_TRACK_MODE = BITS(3, 3, 0),
-	PAGE_BLOCK_TYPE = BITS(4, 3, 0),
+	PAGE_CODE = BITS(0, 5, 0), PAGE_BUFE = BIT(2, 6), PAGE_LS_V = BIT(2, 5),
+	PAGE_TEST = BIT(2, 4), PAGE_TYPE = BITS(2, 3, 0), PAGE_MULTI = BITS(3, 7, 6),
+	PAGE_FP = BIT(3, 5), PAGE_TRACK_MODE = BITS(3, 3, 0), PAGE_BLOCK_TYPE = BITS(4, 3, 0),
 };
+/* clang-format on */
 
 void initiator_init(struct initiator *i, struct drive *drive, const char *name)
 {
@@ -109,10 +114,12 @@ static bool fail(struct initiator *i, const struct request *r, GError **error)
 	const char *name = sense_name(s);
 
 	if (r->cmd.status != SCSI_CHECK)
-		return err_set(error, EIO, "%s: the drive answered status %02Xh", r->name, r->cmd.status);
-	return err_set(error, below && below->errnum ? below->errnum : EIO, "%s: %s (%X/%02X/%02X)%s%s", r->name,
-		       name ? name : "refused", sense_key(s), sense_asc(s), sense_ascq(s),
-		       below && below->errnum ? ": " : "", below && below->errnum ? g_strerror(below->errnum) : "");
+		return err_set(error, EIO, "%s: the drive answered status %02Xh", r->name,
+			       r->cmd.status);
+	return err_set(error, below && below->errnum ? below->errnum : EIO,
+		       "%s: %s (%X/%02X/%02X)%s%s", r->name, name ? name : "refused", sense_key(s),
+		       sense_asc(s), sense_ascq(s), below && below->errnum ? ": " : "",
+		       below && below->errnum ? g_strerror(below->errnum) : "");
 }
 
 /* Sends it; a unit attention is noted and the command sent again, as every program does. */
@@ -127,7 +134,8 @@ static co_fn bool send_request(struct initiator *i, struct request *r, GError **
 		s = sense_of(&r->cmd);
 		if (r->cmd.status == SCSI_CHECK && sense_key(s) == 2 && sense_asc(s) == 4)
 			co_sleep_ns(10 * NS_PER_MS);
-		else if (r->cmd.status != SCSI_BUSY && !(r->cmd.status == SCSI_CHECK && sense_key(s) == 6))
+		else if (r->cmd.status != SCSI_BUSY &&
+			 !(r->cmd.status == SCSI_CHECK && sense_key(s) == 6))
 			break;
 		r->cmd.status = 0;
 		r->cmd.sense_len = 0;
@@ -137,14 +145,16 @@ static co_fn bool send_request(struct initiator *i, struct request *r, GError **
 }
 
 /* As send_request() for a reply of which at least need bytes must come. */
-static co_fn bool ask(struct initiator *i, struct request *r, void *buf, size_t len, size_t need, GError **error)
+static co_fn bool ask(struct initiator *i, struct request *r, void *buf, size_t len, size_t need,
+		      GError **error)
 {
 	memset(buf, 0, len);
 	request_in(r, buf, len);
 	if (!send_request(i, r, error))
 		return false;
 	if (r->cmd.in_done < need)
-		return err_set(error, EPROTO, "%s: the drive answered %zu bytes, at least %zu are needed", r->name,
+		return err_set(error, EPROTO,
+			       "%s: the drive answered %zu bytes, at least %zu are needed", r->name,
 			       r->cmd.in_done, need);
 	return true;
 }
@@ -211,7 +221,8 @@ co_fn bool ini_read_disc(struct initiator *i, struct ini_disc *out, GError **err
 	return true;
 }
 
-co_fn bool ini_read_track(struct initiator *i, unsigned number, struct ini_track *out, GError **error)
+co_fn bool ini_read_track(struct initiator *i, unsigned number, struct ini_track *out,
+			  GError **error)
 {
 	uint8_t reply[TRACK_LEN];
 	struct request r;
@@ -244,7 +255,7 @@ co_fn bool ini_read_capacity(struct initiator *i, uint32_t *blocks, GError **err
 	if (!ask(i, &r, reply, sizeof(reply), sizeof(reply), error))
 		return false;
 	*blocks = fld_get(reply, CAPACITY_LBA);
-	if (*blocks)		/* nothing readable is told as 0, too */
+	if (*blocks) /* nothing readable is told as 0, too */
 		++*blocks;
 	return true;
 }
@@ -262,16 +273,18 @@ co_fn bool ini_format_capacity(struct initiator *i, uint8_t type, uint32_t *bloc
 	*blocks = 0;
 	end = MIN(r.cmd.in_done, FORMATS_HEAD + (size_t)fld_get(reply, FORMATS_LIST));
 	/* The first entry is the current capacity, in which these bits mean something else. */
-	for (size_t at = FORMATS_HEAD + FORMAT_ENTRY; at + FORMAT_ENTRY <= end; at += FORMAT_ENTRY) {
+	for (size_t at = FORMATS_HEAD + FORMAT_ENTRY; at + FORMAT_ENTRY <= end;
+	     at += FORMAT_ENTRY) {
 		if (fld_get(reply + at, FORMAT_TYPE) == type)
 			*blocks = fld_get(reply + at, FORMAT_BLOCKS);
 	}
 	return true;
 }
 
-co_fn bool ini_format(struct initiator *i, uint8_t type, uint32_t blocks, uint32_t parameter, GError **error)
+co_fn bool ini_format(struct initiator *i, uint8_t type, uint32_t blocks, uint32_t parameter,
+		      GError **error)
 {
-	uint8_t list[FORMATS_HEAD + FORMAT_ENTRY] = { [3] = FORMAT_ENTRY };
+	uint8_t list[FORMATS_HEAD + FORMAT_ENTRY] = {[3] = FORMAT_ENTRY};
 	struct request r;
 
 	fld_put(list + FORMATS_HEAD, FORMAT_BLOCKS, blocks);
@@ -284,7 +297,8 @@ co_fn bool ini_format(struct initiator *i, uint8_t type, uint32_t blocks, uint32
 	return send_request(i, &r, error);
 }
 
-co_fn bool ini_set_write_mode(struct initiator *i, enum ini_write_type type, bool multi, GError **error)
+co_fn bool ini_set_write_mode(struct initiator *i, enum ini_write_type type, bool multi,
+			      GError **error)
 {
 	uint8_t buf[MODE_HEAD + 64];
 	struct request r;
@@ -299,8 +313,9 @@ co_fn bool ini_set_write_mode(struct initiator *i, enum ini_write_type type, boo
 		return false;
 	at = MODE_HEAD + fld_get(buf, MODE_BLOCK_LEN);
 	if (at + PAGE_WRITE_LEN > r.cmd.in_done || fld_get(buf + at, PAGE_CODE) != PAGE_WRITE)
-		return err_set(error, EPROTO, "MODE SENSE(10): the drive has no write parameters page");
-	page = buf + at - MODE_HEAD;	/* a header without block descriptors goes before it */
+		return err_set(error, EPROTO,
+			       "MODE SENSE(10): the drive has no write parameters page");
+	page = buf + at - MODE_HEAD; /* a header without block descriptors goes before it */
 	memset(page, 0, MODE_HEAD);
 	page += MODE_HEAD;
 	fld_put(page, PAGE_BUFE, 1);
@@ -310,7 +325,7 @@ co_fn bool ini_set_write_mode(struct initiator *i, enum ini_write_type type, boo
 	fld_put(page, PAGE_MULTI, multi ? 3 : 0);
 	fld_put(page, PAGE_TRACK_MODE, type == WRITE_INCREMENTAL ? 5 : 4);
 	fld_put(page, PAGE_BLOCK_TYPE, 8);
-	page[0] = PAGE_WRITE;		/* without the PS bit, which is reserved in a select */
+	page[0] = PAGE_WRITE; /* without the PS bit, which is reserved in a select */
 	request_init(&r, i, "MODE SELECT(10)", OP_MODE_SELECT_10);
 	fld_put(r.cmd.cdb, SELECT_PF, 1);
 	fld_put(r.cmd.cdb, ALLOC_10, MODE_HEAD + PAGE_WRITE_LEN);
@@ -337,7 +352,8 @@ co_fn bool ini_send_cue_sheet(struct initiator *i, const uint8_t *cue, size_t le
 	return send_request(i, &r, error);
 }
 
-co_fn bool ini_write(struct initiator *i, int32_t lba, uint32_t blocks, const void *data, GError **error)
+co_fn bool ini_write(struct initiator *i, int32_t lba, uint32_t blocks, const void *data,
+		     GError **error)
 {
 	struct request r;
 

@@ -10,18 +10,9 @@
 #include "outboard-config.h"
 
 const struct cli_command *const cli_commands[] = {
-	&command_run,
-	&command_serve,
-	&command_ctl,
-	&command_disc_create,
-	&command_disc_info,
-	&command_disc_map,
-	&command_disc_verify,
-	&command_disc_export,
-	&command_disc_burn,
-	&command_help,
-	&command_version,
-	NULL,
+	&command_run,       &command_serve,    &command_ctl,         &command_disc_create,
+	&command_disc_info, &command_disc_map, &command_disc_verify, &command_disc_export,
+	&command_disc_burn, &command_help,     &command_version,     NULL,
 };
 
 /* The command that argv begins with, by its longest name; *used is how many words that took. */
@@ -81,7 +72,8 @@ static int unknown_command(char **argv)
 		return typed ? STATUS_DONE : STATUS_USAGE;
 	}
 	near = nearest_word(group ? argv[0] : "", typed);
-	fprintf(stderr, "outboard%s%s: there is no command '%s'", group ? " " : "", group ? argv[0] : "", typed);
+	fprintf(stderr, "outboard%s%s: there is no command '%s'", group ? " " : "",
+		group ? argv[0] : "", typed);
 	if (near)
 		fprintf(stderr, "; did you mean '%s'?", near);
 	fprintf(stderr, "\nTry 'outboard help%s%s'.\n", group ? " " : "", group ? argv[0] : "");
@@ -95,7 +87,8 @@ static int run_command(const struct cli_command *c, char **argv)
 	int status;
 
 	if (!a) {
-		fprintf(stderr, "outboard %s: %s\nTry 'outboard %s --help'.\n", c->name, error->message, c->name);
+		fprintf(stderr, "outboard %s: %s\nTry 'outboard %s --help'.\n", c->name,
+			error->message, c->name);
 		g_clear_error(&error);
 		return STATUS_USAGE;
 	}
@@ -127,7 +120,10 @@ int main(int argc, char **argv)
 	if (c)
 		return run_command(c, argv + used);
 	if (**argv == '-') {
-		fprintf(stderr, "outboard: there is no option %s; a command comes first\nTry 'outboard --help'.\n", *argv);
+		fprintf(stderr,
+			"outboard: there is no option %s; a command comes first\nTry 'outboard "
+			"--help'.\n",
+			*argv);
 		return STATUS_USAGE;
 	}
 	return unknown_command(argv);

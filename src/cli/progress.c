@@ -14,7 +14,8 @@ static const uint64_t redraw_ns = NS_PER_S / 10, plain_ns = 2ull * NS_PER_S,
 
 void progress_init(struct progress *p, const char *what, uint64_t total, bool quiet)
 {
-	*p = (struct progress){ .what = what, .total = total, .quiet = quiet, .started_ns = loop_now_ns() };
+	*p = (struct progress){
+		.what = what, .total = total, .quiet = quiet, .started_ns = loop_now_ns()};
 	p->drawn_ns = p->started_ns;
 	p->terminal = isatty(STDERR_FILENO);
 }
@@ -44,8 +45,8 @@ char *progress_text(const struct progress *p, uint64_t now_ns, unsigned width)
 	if (p->total && width)
 		append_bar(text, part, width);
 	if (p->total)
-		g_string_append_printf(text, "%3.0f%%  %.1f of %.1f MB", part * 100, (double)p->done / 1e6,
-				       (double)p->total / 1e6);
+		g_string_append_printf(text, "%3.0f%%  %.1f of %.1f MB", part * 100,
+				       (double)p->done / 1e6, (double)p->total / 1e6);
 	else
 		g_string_append_printf(text, "%.1f MB", (double)p->done / 1e6);
 	if (rate > 0)
@@ -63,7 +64,7 @@ char *progress_text(const struct progress *p, uint64_t now_ns, unsigned width)
 
 static unsigned bar_width(void)
 {
-	struct winsize w = { .ws_col = 80 };
+	struct winsize w = {.ws_col = 80};
 
 	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &w) || !w.ws_col)
 		w.ws_col = 80;
@@ -95,7 +96,8 @@ void progress_add(struct progress *p, uint64_t bytes)
 		due = since >= redraw_ns;
 	else
 		due = since >= silence_ns ||
-		      (since >= plain_ns && (!p->total || p->done * 10 / p->total > p->drawn_tenth));
+		      (since >= plain_ns &&
+		       (!p->total || p->done * 10 / p->total > p->drawn_tenth));
 	if (due)
 		draw(p, now);
 }

@@ -40,8 +40,8 @@ bool qemu_ask_version(char *const *argv, int at, struct qemu_version *out, GErro
 	for (int i = 0; i <= at; i++)
 		words[i] = argv[i];
 	words[at + 1] = (char *)"-version";
-	if (!g_spawn_sync(NULL, words, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &text, NULL,
-			  NULL, &why)) {
+	if (!g_spawn_sync(NULL, words, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL,
+			  NULL, &text, NULL, NULL, &why)) {
 		err_set(error, ENOENT, "%s cannot be started: %s", argv[at], why->message);
 		g_error_free(why);
 		return false;
@@ -102,11 +102,14 @@ static char *memory_size_text(uint64_t bytes)
 
 static void add_memory(struct qemu_line *line, const struct qemu_memory *m, const char *program)
 {
-	g_autofree char *size = memory_size_text(m->bytes ? m->bytes : qemu_default_memory(program));
-	char *why = m->size_text ? g_strdup_printf("the memory that -m %s asks for, so that the drives can reach it", m->size_text) :
-				   g_strdup("guest memory of the default size, so that the drives can reach it");
+	g_autofree char *size =
+		memory_size_text(m->bytes ? m->bytes : qemu_default_memory(program));
+	char *why = g_strdup_printf("the memory that %s%s, so that the drives can reach it",
+				    m->size_text ? "-m asks for: " : "QEMU takes by default",
+				    m->size_text ? m->size_text : "");
 
-	add(line, "-object", g_strdup_printf("memory-backend-memfd,id=outboard-mem,size=%s,share=on", size), why);
+	add(line, "-object",
+	    g_strdup_printf("memory-backend-memfd,id=outboard-mem,size=%s,share=on", size), why);
 	add(line, "-machine", g_strdup("memory-backend=outboard-mem"),
 	    g_strdup("makes that the memory of the machine; merges with other -machine options"));
 }
@@ -123,23 +126,28 @@ static void add_controller(struct qemu_line *line, const char *socket, struct qe
 {
 	g_autofree char *path = quote_value(socket);
 
-	add(line, "-chardev", g_strdup_printf("socket,id=outboard0,path=%s%s", path, reconnect_option(version)),
+	add(line, "-chardev",
+	    g_strdup_printf("socket,id=outboard0,path=%s%s", path, reconnect_option(version)),
 	    g_strdup("the connection to the drives"));
-	add(line, "-device", g_strdup("vhost-user-scsi-pci,id=outboard0,chardev=outboard0,num_queues=1"),
+	add(line, "-device",
+	    g_strdup("vhost-user-scsi-pci,id=outboard0,chardev=outboard0,num_queues=1"),
 	    g_strdup("the controller that the guest sees"));
 }
 
-struct qemu_line *qemu_add_drives(char *const *argv, int at, const char *socket, struct qemu_version version,
-				  GError **error)
+struct qemu_line *qemu_add_drives(char *const *argv, int at, const char *socket,
+				  struct qemu_version version, GError **error)
 {
 	struct qemu_line *line = NULL;
 	struct qemu_memory m;
 	bool shared = false;
 
-	if (!qemu_memory_parse(&m, argv + at + 1, error) || !qemu_memory_is_shared(&m, &shared, error))
+	if (!qemu_memory_parse(&m, argv + at + 1, error) ||
+	    !qemu_memory_is_shared(&m, &shared, error))
 		goto out;
 	if (m.daemonize) {
-		err_set(error, EINVAL, "-daemonize: the end of the VMM could not be seen; leave it out, or use 'outboard "
+		err_set(error, EINVAL,
+			"-daemonize: the end of the VMM could not be seen; leave it out, or use "
+			"'outboard "
 			"serve'");
 		goto out;
 	}
@@ -161,7 +169,9 @@ char *qemu_paste_line(const struct attach_config *c)
 {
 	g_autofree char *path = quote_value(c->socket);
 
-	return g_strdup_printf("-object memory-backend-memfd,id=mem,size=SIZE,share=on -machine memory-backend=mem "
-			       "-chardev socket,id=drives,path=%s -device vhost-user-scsi-pci,chardev=drives,num_queues=%u",
+	return g_strdup_printf("-object memory-backend-memfd,id=mem,size=SIZE,share=on -machine "
+			       "memory-backend=mem "
+			       "-chardev socket,id=drives,path=%s -device "
+			       "vhost-user-scsi-pci,chardev=drives,num_queues=%u",
 			       path, c->queues ? c->queues : 1);
 }

@@ -9,11 +9,11 @@
 #include "base/opts.h"
 #include "cli/qemu.h"
 
-enum { RAM_ALIGN = 8192 };	/* QEMU rounds the size up to it */
+enum { RAM_ALIGN = 8192 }; /* QEMU rounds the size up to it */
 
 struct qemu_backend {
-	char *type;	/* "memory-backend-file" */
-	bool shared;	/* another process can map it */
+	char *type;  /* "memory-backend-file" */
+	bool shared; /* another process can map it */
 };
 
 static void backend_free(void *p)
@@ -39,7 +39,8 @@ static struct opts *parse_option(const char *text, const char *implied)
 		return NULL;
 	}
 	o = opts_new();
-	json_object_foreach(j, key, value) {
+	json_object_foreach(j, key, value)
+	{
 		if (json_is_string(value))
 			opts_set(o, key, json_string_value(value));
 		else if (json_is_boolean(value))
@@ -57,9 +58,10 @@ static bool set_size(struct qemu_memory *m, const char *text, bool plain_is_mib,
 	uint64_t bytes;
 
 	if (!size_parse(with_unit, &bytes, NULL) || bytes > UINT64_MAX - RAM_ALIGN)
-		return err_set(error, EINVAL, "-m %s: that size is not understood; write it as 2G or 2048M", text);
+		return err_set(error, EINVAL,
+			       "-m %s: that size is not understood; write it as 2G or 2048M", text);
 	if (!bytes)
-		return true;	/* as not given */
+		return true; /* as not given */
 	m->bytes = (bytes + RAM_ALIGN - 1) / RAM_ALIGN * RAM_ALIGN;
 	g_free(m->size_text);
 	m->size_text = g_strdup(text);
@@ -96,7 +98,8 @@ static bool take_object(struct qemu_memory *m, struct opts *o, GError **error)
 	b->type = g_strdup(type);
 	b->shared = !strcmp(type, "memory-backend-memfd") || !strcmp(type, "memory-backend-shm");
 	opts_get_bool(o, "share", &b->shared, NULL);
-	if (!strcmp(type, "memory-backend-ram"))	/* anonymous: there is no descriptor to hand over */
+	if (!strcmp(type,
+		    "memory-backend-ram")) /* anonymous: there is no descriptor to hand over */
 		b->shared = false;
 	g_hash_table_replace(m->backends, g_strdup(id), b);
 	return true;
@@ -113,16 +116,16 @@ static bool take_numa(struct qemu_memory *m, struct opts *o, GError **error)
 }
 
 static const struct taken {
-	const char *name;	/* of the option, and of the section of a -readconfig file */
+	const char *name; /* of the option, and of the section of a -readconfig file */
 	const char *implied;
 	bool (*take)(struct qemu_memory *m, struct opts *o, GError **error);
 } taken[] = {
-	{ "m",       "size",     take_m },
-	{ "memory",  "size",     take_m },	/* the section's name */
-	{ "machine", "type",     take_machine },
-	{ "M",       "type",     take_machine },
-	{ "object",  "qom-type", take_object },
-	{ "numa",    "type",     take_numa },
+	{"m", "size", take_m},
+	{"memory", "size", take_m}, /* the section's name */
+	{"machine", "type", take_machine},
+	{"M", "type", take_machine},
+	{"object", "qom-type", take_object},
+	{"numa", "type", take_numa},
 };
 
 static const struct taken *find_taken(const char *name)
@@ -135,7 +138,8 @@ static const struct taken *find_taken(const char *name)
 }
 
 /* One section of the file, gathered so far. */
-static bool end_section(struct qemu_memory *m, const struct taken **t, struct opts **o, GError **error)
+static bool end_section(struct qemu_memory *m, const struct taken **t, struct opts **o,
+			GError **error)
 {
 	bool ok = !*t || (*t)->take(m, *o, error);
 
@@ -205,9 +209,12 @@ bool qemu_memory_parse(struct qemu_memory *m, char *const *args, GError **error)
 			continue;
 		name += name[1] == '-' ? 2 : 1;
 		m->daemonize |= !strcmp(name, "daemonize");
-		/* Only of these is it certain that the next argument is their value, whatever it looks like. */
-		if (value && (find_taken(name) || !strcmp(name, "append") || !strcmp(name, "readconfig") ||
-			      !strcmp(name, "mem-path"))) {
+		/*
+		 * Only of these is it certain that the next argument is their value, whatever it
+		 * looks like.
+		 */
+		if (value && (find_taken(name) || !strcmp(name, "append") ||
+			      !strcmp(name, "readconfig") || !strcmp(name, "mem-path"))) {
 			if (!take_option(m, name, value, error))
 				return false;
 			i++;
@@ -233,21 +240,30 @@ static bool check_backend(const struct qemu_memory *m, const char *id, GError **
 	const struct qemu_backend *b = g_hash_table_lookup(m->backends, id);
 
 	if (!b)
-		return err_set(error, EINVAL, "memory backend '%s' has no -object here that makes it", id);
+		return err_set(error, EINVAL,
+			       "memory backend '%s' has no -object here that makes it", id);
 	if (b->shared)
 		return true;
 	if (!strcmp(b->type, "memory-backend-ram"))
-		return err_set(error, EINVAL, "memory backend '%s' is a memory-backend-ram, which no other process can map; "
-			       "make it memory-backend-memfd,share=on", id);
-	return err_set(error, EINVAL, "memory backend '%s' is not shared, so that a drive in another process cannot reach "
-		       "the guest's memory; add share=on to its -object", id);
+		return err_set(error, EINVAL,
+			       "memory backend '%s' is a memory-backend-ram, which no other "
+			       "process can map; "
+			       "make it memory-backend-memfd,share=on",
+			       id);
+	return err_set(error, EINVAL,
+		       "memory backend '%s' is not shared, so that a drive in another process "
+		       "cannot reach "
+		       "the guest's memory; add share=on to its -object",
+		       id);
 }
 
 bool qemu_memory_is_shared(const struct qemu_memory *m, bool *shared, GError **error)
 {
 	if (m->mem_path)
-		return err_set(error, EINVAL, "-mem-path %s: such memory cannot be shared; give instead -object "
-			       "memory-backend-file,id=ram,mem-path=%s,size=SIZE,share=on -machine memory-backend=ram",
+		return err_set(error, EINVAL,
+			       "-mem-path %s: such memory cannot be shared; give instead -object "
+			       "memory-backend-file,id=ram,mem-path=%s,size=SIZE,share=on -machine "
+			       "memory-backend=ram",
 			       m->mem_path, m->mem_path);
 	*shared = m->backend || m->memdevs->len;
 	if (m->backend && !check_backend(m, m->backend, error))

@@ -1,6 +1,6 @@
 /*
- * outboard run: a private daemon and a VMM that has its drives. This process is the daemon; the VMM is its child, which
- * the kernel kills if we die, and whose exit status is ours.
+ * outboard run: a private daemon and a VMM that has its drives. This process is the daemon; the VMM
+ * is its child, which the kernel kills if we die, and whose exit status is ours.
  */
 #include <errno.h>
 #include <poll.h>
@@ -24,24 +24,27 @@ enum { STATUS_SIGNAL = 128, STATUS_NO_EXEC = 127 };
 
 struct run {
 	struct daemon_config config;
-	const struct disc_type *type;	/* of discs to be made; NULL: none are */
+	const struct disc_type *type; /* of discs to be made; NULL: none are */
 	uint32_t blocks;
-	char **argv;			/* of the VMM, as the user gave it */
+	char **argv; /* of the VMM, as the user gave it */
 	int qemu_at;
 	struct qemu_line *line;
 	char *dir, *socket;
-	pid_t child;			/* 0: not running */
-	int early_signal;		/* came before it was started; 0: none */
+	pid_t child;      /* 0: not running */
+	int early_signal; /* came before it was started; 0: none */
 };
 
-/* Kills the child with us, and gives it back the signals that our loop has blocked. Runs between fork and exec. */
+/*
+ * Kills the child with us, and gives it back the signals that our loop has blocked. Runs between
+ * fork and exec.
+ */
 static void prepare_child(void *arg)
 {
 	pid_t parent = *(pid_t *)arg;
 	sigset_t none;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)	/* it died before the line above */
+	if (getppid() != parent) /* it died before the line above */
 		_exit(STATUS_NO_EXEC);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -55,8 +58,9 @@ static bool start_vmm(struct run *r, GError **error)
 	GError *why = NULL;
 
 	if (g_spawn_async(NULL, (char **)r->line->argv->pdata, NULL,
-			  G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_CHILD_INHERITS_STDIN |
-			  G_SPAWN_LEAVE_DESCRIPTORS_OPEN, prepare_child, &self, &r->child, &why))
+			  G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD |
+				  G_SPAWN_CHILD_INHERITS_STDIN | G_SPAWN_LEAVE_DESCRIPTORS_OPEN,
+			  prepare_child, &self, &r->child, &why))
 		return true;
 	err_set(error, ENOENT, "%s cannot be started: %s", r->argv[0], why->message);
 	g_error_free(why);
@@ -75,7 +79,7 @@ static void forward_signal(int signo, void *arg)
 
 static void leave_signal(int signo, void *arg)
 {
-	(void)signo;	/* a terminal's Ctrl-C reaches the VMM by itself */
+	(void)signo; /* a terminal's Ctrl-C reaches the VMM by itself */
 	(void)arg;
 }
 
@@ -108,8 +112,10 @@ static co_fn bool prepare_disc(const struct run *r, const char *path, GError **e
 	disc_close(disc, false);
 	if (born == r->type->profile)
 		return true;
-	return err_set(error, EEXIST, "%s exists and is a %s, no %s; leave out --type to use it, or name another file", path,
-		       disc_profile_find(born)->name, r->type->name);
+	return err_set(
+		error, EEXIST,
+		"%s exists and is a %s, no %s; leave out --type to use it, or name another file",
+		path, disc_profile_find(born)->name, r->type->name);
 }
 
 static bool catch_signals(struct run *r, GError **error)
@@ -150,8 +156,8 @@ static json_t *line_json(const struct qemu_line *line)
 	for (unsigned i = 0; i < line->added->len; i++) {
 		const struct qemu_added *q = line->added->pdata[i];
 
-		json_array_append_new(added, json_pack("{s:s, s:s, s:s}", "option", q->option, "value", q->value, "why",
-						       q->why));
+		json_array_append_new(added, json_pack("{s:s, s:s, s:s}", "option", q->option,
+						       "value", q->value, "why", q->why));
 	}
 	return json_pack("{s:o, s:o}", "argv", argv, "added", added);
 }
@@ -163,7 +169,8 @@ static int print_line(const struct args *a, const struct qemu_line *line)
 	for (unsigned i = 0; line->argv->pdata[i]; i++) {
 		const char *word = line->argv->pdata[i];
 		g_autofree char *quoted = g_shell_quote(word);
-		bool plain = *word && strspn(word, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "@%+=:,./-_") == strlen(word);
+		bool plain = *word && strspn(word, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS
+					     "@%+=:,./-_") == strlen(word);
 
 		printf("%s%s", i ? " " : "", plain ? word : quoted);
 	}
@@ -201,26 +208,39 @@ static bool read_drives(const struct args *a, struct run *r, GError **error)
 	if (!r->config.opticals->len && !config_add_optical(&r->config, "", error))
 		return false;
 	if (type && !args_has(a, "disc"))
-		return err_set(error, EINVAL, "--type %s makes the files that --disc names, and there is no --disc", type);
+		return err_set(
+			error, EINVAL,
+			"--type %s makes the files that --disc names, and there is no --disc",
+			type);
 	if (!type && args_has(a, "capacity"))
-		return err_set(error, EINVAL, "--capacity is for discs that are made: give --type too");
+		return err_set(error, EINVAL,
+			       "--capacity is for discs that are made: give --type too");
 	r->type = type ? cli_find_type(type, error) : NULL;
-	return !type || (r->type && cli_parse_capacity(r->type, args_value(a, "capacity"), &r->blocks, error));
+	return !type || (r->type &&
+			 cli_parse_capacity(r->type, args_value(a, "capacity"), &r->blocks, error));
 }
 
 static bool read_vmm(const struct args *a, struct run *r, GError **error)
 {
 	r->argv = args_rest(a);
 	if (!args_rest_given(a) || !r->argv[0])
-		return err_set(error, EINVAL, "the VMM is missing: outboard run [OPTION...] -- qemu-system-x86_64 ...");
+		return err_set(
+			error, EINVAL,
+			"the VMM is missing: outboard run [OPTION...] -- qemu-system-x86_64 ...");
 	r->qemu_at = qemu_find(r->argv);
 	if (r->qemu_at >= 0)
 		return true;
-	return err_set(error, EINVAL, "'%s' is not a VMM whose command line is known. Start the drives with 'outboard serve "
-		       "--optical ... --attach vhost-user,socket=PATH' and give the VMM shared guest memory and a vhost-user "
-		       "SCSI controller on that socket; for a QEMU these are the options: -object memory-backend-memfd,"
-		       "id=mem,size=SIZE,share=on -machine memory-backend=mem -chardev socket,id=drives,path=PATH -device "
-		       "vhost-user-scsi-pci,chardev=drives", r->argv[0]);
+	return err_set(error, EINVAL,
+		       "'%s' is not a VMM whose command line is known. Start the drives with "
+		       "'outboard serve "
+		       "--optical ... --attach vhost-user,socket=PATH' and give the VMM shared "
+		       "guest memory and a vhost-user "
+		       "SCSI controller on that socket; for a QEMU these are the options: -object "
+		       "memory-backend-memfd,"
+		       "id=mem,size=SIZE,share=on -machine memory-backend=mem -chardev "
+		       "socket,id=drives,path=PATH -device "
+		       "vhost-user-scsi-pci,chardev=drives",
+		       r->argv[0]);
 }
 
 /* The socket in the directory, the attachment on it, and the VMM's full command line. */
@@ -240,7 +260,7 @@ static bool plan(const struct args *a, struct run *r, struct qemu_version versio
 
 static int run_vmm(const struct args *a, struct run *r)
 {
-	struct qemu_version version = { 0, 0 };
+	struct qemu_version version = {0, 0};
 	GError *error = NULL;
 	bool print = args_has(a, "print");
 
@@ -260,7 +280,7 @@ static int run_vmm(const struct args *a, struct run *r)
 
 static int run_run(const struct args *a)
 {
-	struct run r = { .child = 0 };
+	struct run r = {.child = 0};
 	int status;
 
 	config_init(&r.config);
@@ -276,14 +296,14 @@ static int run_run(const struct args *a)
 }
 
 static const struct cli_option run_options[] = {
-	{ "optical",  "SPEC", 0,   OPTION_MANY },
-	{ "disc",     "FILE", 0,   OPTION_MANY | OPTION_FILE },
-	{ "type",     "TYPE", 't' },
-	{ "capacity", "SIZE" },
-	{ "control",  "PATH", 0,   OPTION_FILE },
-	{ "print" },
-	{ "json" },
-	{ NULL },
+	{"optical", "SPEC", 0, OPTION_MANY},
+	{"disc", "FILE", 0, OPTION_MANY | OPTION_FILE},
+	{"type", "TYPE", 't'},
+	{"capacity", "SIZE"},
+	{"control", "PATH", 0, OPTION_FILE},
+	{"print"},
+	{"json"},
+	{NULL},
 };
 
 const struct cli_command command_run = {

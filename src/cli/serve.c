@@ -11,14 +11,17 @@
 struct serve {
 	struct daemon_config config;
 	struct outboard_daemon *daemon;
-	bool asked;		/* to end, by a signal */
+	bool asked; /* to end, by a signal */
 };
 
 static void on_signal(int signo, void *arg)
 {
 	struct serve *s = arg;
 
-	/* Every state of a disc is safe against the death of its process, so impatience does no harm. */
+	/*
+	 * Every state of a disc is safe against the death of its process, so impatience does no
+	 * harm.
+	 */
 	if (s->asked && signo == SIGINT)
 		_exit(128 + signo);
 	s->asked = true;
@@ -31,7 +34,8 @@ static void print_ready(const struct args *a, const struct attach_config *c)
 	g_autofree char *line = qemu_paste_line(c);
 
 	if (args_has(a, "json")) {
-		json_t *j = json_pack("{s:s, s:s, s:s}", "ready", "vhost-user", "socket", c->socket, "qemu", line);
+		json_t *j = json_pack("{s:s, s:s, s:s}", "ready", "vhost-user", "socket", c->socket,
+				      "qemu", line);
 
 		json_dumpf(j, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -78,22 +82,23 @@ static bool read_config(const struct args *a, struct daemon_config *c, GError **
 
 static int run_serve(const struct args *a)
 {
-	struct serve s = { .asked = false };
+	struct serve s = {.asked = false};
 	GError *error = NULL;
 	int status;
 
 	config_init(&s.config);
-	status = read_config(a, &s.config, &error) ? cli_on_loop(a, serve_on_loop, &s) : cli_misused(a, error);
+	status = read_config(a, &s.config, &error) ? cli_on_loop(a, serve_on_loop, &s)
+						   : cli_misused(a, error);
 	config_fini(&s.config);
 	return status;
 }
 
 static const struct cli_option serve_options[] = {
-	{ "optical", "SPEC", 0, OPTION_MANY },
-	{ "attach",  "SPEC", 0, OPTION_MANY },
-	{ "control", "PATH", 0, OPTION_FILE },
-	{ "json" },
-	{ NULL },
+	{"optical", "SPEC", 0, OPTION_MANY},
+	{"attach", "SPEC", 0, OPTION_MANY},
+	{"control", "PATH", 0, OPTION_FILE},
+	{"json"},
+	{NULL},
 };
 
 const struct cli_command command_serve = {

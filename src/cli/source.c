@@ -17,13 +17,13 @@ enum { PIECES = 4, ALIGN = 4096 };
 struct source {
 	int fd;
 	uint64_t bytes;
-	uint64_t off;			/* next to read */
+	uint64_t off; /* next to read */
 	uint8_t *buf[PIECES];
 	size_t len[PIECES];
-	unsigned filled, taken;		/* pieces so far; at most PIECES apart */
-	bool held;			/* the consumer still looks at piece "taken" */
+	unsigned filled, taken; /* pieces so far; at most PIECES apart */
+	bool held;              /* the consumer still looks at piece "taken" */
 	bool running, stop;
-	int failed;			/* -errno of the filler */
+	int failed; /* -errno of the filler */
 	struct co_queue space, data;
 };
 
@@ -39,12 +39,14 @@ static bool find_size(struct source *s, const char *path, GError **error)
 	} else if (S_ISREG(st.st_mode)) {
 		s->bytes = (uint64_t)st.st_size;
 	} else {
-		return err_set(error, EINVAL, "%s: an image must be a file or a block device", path);
+		return err_set(error, EINVAL, "%s: an image must be a file or a block device",
+			       path);
 	}
 	if (!s->bytes)
 		return err_set(error, EINVAL, "%s: is empty, there is nothing to burn", path);
 	if (s->bytes > (uint64_t)INT32_MAX * SOURCE_BLOCK)
-		return err_set(error, EFBIG, "%s: %" PRIu64 " bytes, no disc is that large", path, s->bytes);
+		return err_set(error, EFBIG, "%s: %" PRIu64 " bytes, no disc is that large", path,
+			       s->bytes);
 	return true;
 }
 
@@ -79,7 +81,7 @@ static co_fn int read_piece(struct source *s, uint8_t *buf, size_t len)
 	size_t got = 0;
 
 	while (got < len) {
-		struct iovec v = { buf + got, len - got };
+		struct iovec v = {buf + got, len - got};
 		int n = co_preadv(s->fd, &v, 1, s->off + got);
 
 		if (n < 0)

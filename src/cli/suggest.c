@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { WORD_MAX = 64 };	/* longer ones are no typing mistakes */
+enum { WORD_MAX = 64 }; /* longer ones are no typing mistakes */
 
 unsigned suggest_distance(const char *a, const char *b)
 {
@@ -15,7 +15,8 @@ unsigned suggest_distance(const char *a, const char *b)
 	for (size_t j = 0; j <= lb; j++)
 		rows[0][j] = (unsigned)j;
 	for (size_t i = 1; i <= la; i++) {
-		unsigned *row = rows[i % 3], *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
+		unsigned *row = rows[i % 3], *above = rows[(i + 2) % 3],
+			 *above2 = rows[(i + 1) % 3];
 
 		row[0] = (unsigned)i;
 		for (size_t j = 1; j <= lb; j++) {
@@ -33,7 +34,7 @@ unsigned suggest_distance(const char *a, const char *b)
 const char *suggest_nearest(const char *typed, const char *const *names, unsigned n)
 {
 	const char *nearest = NULL;
-	unsigned best = (unsigned)strlen(typed) / 3 + 1;	/* about one slip in three letters */
+	unsigned best = (unsigned)strlen(typed) / 3 + 1; /* about one slip in three letters */
 
 	for (unsigned i = 0; i < n; i++) {
 		unsigned d = suggest_distance(typed, names[i]);

@@ -11,7 +11,7 @@
 
 static int connect_to(const char *path, GError **error)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd;
 
 	if (strlen(path) >= sizeof(a.sun_path)) {
@@ -23,7 +23,8 @@ static int connect_to(const char *path, GError **error)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof(a)))
 		return fd;
-	err_set(error, errno, "%s: %s; is there an 'outboard serve --control %s'?", path, g_strerror(errno), path);
+	err_set(error, errno, "%s: %s; is there an 'outboard serve --control %s'?", path,
+		g_strerror(errno), path);
 	if (fd >= 0)
 		close(fd);
 	return -1;
@@ -59,7 +60,8 @@ static GString *receive_line(int fd, const char *path, GError **error)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			err_set(error, n ? errno : EPIPE, "%s: the daemon went away before it answered", path);
+			err_set(error, n ? errno : EPIPE,
+				"%s: the daemon went away before it answered", path);
 			g_string_free(line, TRUE);
 			return NULL;
 		}
@@ -76,14 +78,16 @@ static json_t *take_result(const char *path, const GString *line, GError **error
 {
 	json_t *answer = json_loadb(line->str, line->len, 0, NULL);
 	json_t *result = json_object_get(answer, "return");
-	const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "desc"));
+	const char *why =
+		json_string_value(json_object_get(json_object_get(answer, "error"), "desc"));
 
 	if (result)
 		json_incref(result);
 	else if (why)
 		err_set(error, EIO, "%s", why);
 	else
-		err_set(error, EPROTO, "%s: that is no answer of an outboard daemon: %.60s", path, line->str);
+		err_set(error, EPROTO, "%s: that is no answer of an outboard daemon: %.60s", path,
+			line->str);
 	json_decref(answer);
 	return result;
 }

@@ -20,14 +20,16 @@ static bool check_keys(const json_t *args, const char *const *known, GError **er
 		return true;
 	if (!json_is_object(args))
 		return err_set(error, EINVAL, "the arguments must be an object");
-	json_object_foreach((json_t *)args, key, value) {
+	json_object_foreach((json_t *)args, key, value)
+	{
 		if (!g_strv_contains(known, key))
 			return err_set(error, EINVAL, "there is no argument '%s'", key);
 	}
 	return true;
 }
 
-static struct daemon_drive *find_drive(struct outboard_daemon *d, const json_t *args, GError **error)
+static struct daemon_drive *find_drive(struct outboard_daemon *d, const json_t *args,
+				       GError **error)
 {
 	const json_t *id = json_object_get(args, "id");
 
@@ -38,7 +40,8 @@ static struct daemon_drive *find_drive(struct outboard_daemon *d, const json_t *
 	if (!id && daemon_drives(d) == 1)
 		return daemon_drive(d, 0);
 	if (!id) {
-		err_set(error, EINVAL, "there are %u drives: say which by its id", daemon_drives(d));
+		err_set(error, EINVAL, "there are %u drives: say which by its id",
+			daemon_drives(d));
 		return NULL;
 	}
 	for (unsigned i = 0; i < daemon_drives(d); i++) {
@@ -61,8 +64,10 @@ static json_t *drive_json(struct daemon_drive *dd)
 {
 	g_autofree char *words = drive_describe(dd->drive);
 	struct disc *disc = drive_disc(dd->drive);
-	json_t *j = json_pack("{s:s, s:o, s:b, s:b, s:s}", "id", dd->config->id, "disc", file_name_json(dd->disc_path),
-			      "tray_open", drive_tray_open(dd->drive), "locked", drive_locked(dd->drive), "state", words);
+	json_t *j =
+		json_pack("{s:s, s:o, s:b, s:b, s:s}", "id", dd->config->id, "disc",
+			  file_name_json(dd->disc_path), "tray_open", drive_tray_open(dd->drive),
+			  "locked", drive_locked(dd->drive), "state", words);
 
 	if (disc) {
 		json_object_set_new(j, "profile", json_integer(disc_get_profile(disc)->number));
@@ -79,8 +84,8 @@ static json_t *attachment_json(const struct daemon_attachment *da)
 	vhost_user_get_stats(da->vhost, &s);
 	return json_pack("{s:s, s:o, s:i, s:I, s:I, s:I, s:I}", "type", "vhost-user", "socket",
 			 file_name_json(da->config->socket), "clients", (int)s.clients, "requests",
-			 (json_int_t)s.requests, "kicks", (json_int_t)s.kicks, "calls", (json_int_t)s.calls,
-			 "protocol_errors", (json_int_t)s.protocol_errors);
+			 (json_int_t)s.requests, "kicks", (json_int_t)s.kicks, "calls",
+			 (json_int_t)s.calls, "protocol_errors", (json_int_t)s.protocol_errors);
 }
 
 static co_fn json_t *status(struct outboard_daemon *d, const json_t *args, GError **error)
@@ -93,8 +98,8 @@ static co_fn json_t *status(struct outboard_daemon *d, const json_t *args, GErro
 		json_array_append_new(drives, drive_json(daemon_drive(d, i)));
 	for (unsigned i = 0; i < daemon_attachments(d); i++)
 		json_array_append_new(attachments, attachment_json(daemon_attachment(d, i)));
-	return json_pack("{s:s, s:o, s:o}", "loop", loop_backend_name(daemon_loop(d)), "drives", drives, "attachments",
-			 attachments);
+	return json_pack("{s:s, s:o, s:o}", "loop", loop_backend_name(daemon_loop(d)), "drives",
+			 drives, "attachments", attachments);
 }
 
 static co_fn json_t *insert(struct outboard_daemon *d, const json_t *args, GError **error)
@@ -136,19 +141,22 @@ static co_fn json_t *quit(struct outboard_daemon *d, const json_t *args, GError 
 static const struct command {
 	const char *name;
 	co_fn json_t *(*run)(struct outboard_daemon *d, const json_t *args, GError **error);
-	const char *args[3];	/* keys it takes */
+	const char *args[3]; /* keys it takes */
 } commands[] = {
-	{ "status", status, { NULL } },
-	{ "insert", insert, { "id", "disc", NULL } },
-	{ "eject",  eject,  { "id", "force", NULL } },
-	{ "quit",   quit,   { NULL } },
+	{"status", status, {NULL}},
+	{"insert", insert, {"id", "disc", NULL}},
+	{"eject", eject, {"id", "force", NULL}},
+	{"quit", quit, {NULL}},
 };
 
-co_fn json_t *command_execute(struct outboard_daemon *d, const char *name, const json_t *args, GError **error)
+co_fn json_t *command_execute(struct outboard_daemon *d, const char *name, const json_t *args,
+			      GError **error)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++) {
 		if (!strcmp(commands[i].name, name))
-			return check_keys(args, commands[i].args, error) ? commands[i].run(d, args, error) : NULL;
+			return check_keys(args, commands[i].args, error)
+				       ? commands[i].run(d, args, error)
+				       : NULL;
 	}
 	err_set(error, ENOENT, "there is no command '%s'", name);
 	return NULL;

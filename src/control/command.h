@@ -1,6 +1,6 @@
 /*
- * What can be asked of a running daemon. The commands know nothing of how they are spoken: arguments and results are
- * JSON values in memory, and whatever protocol carries them translates.
+ * What can be asked of a running daemon. The commands know nothing of how they are spoken:
+ * arguments and results are JSON values in memory, and whatever protocol carries them translates.
  */
 #pragma once
 
@@ -9,8 +9,9 @@
 #include "control/daemon.h"
 
 /*
- * Runs the command: a new reference to its result (an object), or NULL with error set. Codes: ENOENT no such command,
- * drive or file; EINVAL arguments; others by what failed. args is borrowed and may be NULL.
+ * Runs the command: a new reference to its result (an object), or NULL with error set. Codes:
+ * ENOENT no such command, drive or file; EINVAL arguments; others by what failed. args is borrowed
+ * and may be NULL.
  *
  *   status                                  {"drives": [...], "attachments": [...]}
  *   insert   {"id": "cd0", "disc": PATH}    {}
@@ -19,4 +20,5 @@
  *
  * id may be left out where there is one drive only.
  */
-co_fn json_t *command_execute(struct outboard_daemon *d, const char *name, const json_t *args, GError **error);
+co_fn json_t *command_execute(struct outboard_daemon *d, const char *name, const json_t *args,
+			      GError **error);

@@ -9,7 +9,15 @@
 #include "base/opts.h"
 #include "disc/profile.h"
 
-enum { ID_MAX = 32, QUEUES_MAX = 64, CLIENTS_MAX = 64, VENDOR_MAX = 8, PRODUCT_MAX = 16, REVISION_MAX = 4, SERIAL_MAX = 20 };
+enum {
+	ID_MAX = 32,
+	QUEUES_MAX = 64,
+	CLIENTS_MAX = 64,
+	VENDOR_MAX = 8,
+	PRODUCT_MAX = 16,
+	REVISION_MAX = 4,
+	SERIAL_MAX = 20
+};
 
 static void optical_free(void *p)
 {
@@ -93,7 +101,9 @@ static bool get_id(const struct daemon_config *c, struct opts *o, char **id, GEr
 		return true;
 	}
 	if (!id_ok(text))
-		return err_set(error, EINVAL, "id=%s: an id is 1 to %d letters, digits, '_', '-' or '.'", text, ID_MAX);
+		return err_set(error, EINVAL,
+			       "id=%s: an id is 1 to %d letters, digits, '_', '-' or '.'", text,
+			       ID_MAX);
 	if (config_find_optical(c, text))
 		return err_set(error, EEXIST, "id=%s: another drive has that id", text);
 	*id = g_strdup(text);
@@ -119,8 +129,9 @@ static bool get_text(struct opts *o, const char *key, size_t max, char **out, GE
 
 static bool get_rom(struct opts *o, uint16_t *profile, GError **error)
 {
-	static const char *const names[] = { "auto", "cd", "dvd", "bd", NULL };
-	static const uint16_t profiles[] = { PROFILE_NONE, PROFILE_CD_ROM, PROFILE_DVD_ROM, PROFILE_BD_ROM };
+	static const char *const names[] = {"auto", "cd", "dvd", "bd", NULL};
+	static const uint16_t profiles[] = {PROFILE_NONE, PROFILE_CD_ROM, PROFILE_DVD_ROM,
+					    PROFILE_BD_ROM};
 	int which = 0;
 
 	if (!opts_get_enum(o, "rom", names, &which, error))
@@ -129,12 +140,14 @@ static bool get_rom(struct opts *o, uint16_t *profile, GError **error)
 	return true;
 }
 
-static bool parse_optical(const struct daemon_config *c, struct optical_config *d, struct opts *o, GError **error)
+static bool parse_optical(const struct daemon_config *c, struct optical_config *d, struct opts *o,
+			  GError **error)
 {
 	const char *disc = opts_get(o, "disc");
 
 	if (disc && !*disc)
-		return err_set(error, EINVAL, "disc= names no file; leave it out for an empty drive");
+		return err_set(error, EINVAL,
+			       "disc= names no file; leave it out for an empty drive");
 	d->disc = g_strdup(disc);
 	d->state = g_strdup(opts_get(o, "state"));
 	return get_id(c, o, &d->id, error) &&
@@ -165,7 +178,7 @@ bool config_add_optical(struct daemon_config *c, const char *text, GError **erro
 
 static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
 {
-	static const char *const types[] = { "vhost-user", NULL };
+	static const char *const types[] = {"vhost-user", NULL};
 	uint64_t queues = 0, clients = 1;
 	const char *drives = opts_get(o, "drives"), *path = opts_get(o, "socket");
 	int type = -1;
@@ -173,15 +186,18 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 	if (!opts_get_enum(o, "type", types, &type, error))
 		return false;
 	if (type < 0)
-		return err_set(error, EINVAL, "say of what kind it is first, as in vhost-user,socket=PATH");
+		return err_set(error, EINVAL,
+			       "say of what kind it is first, as in vhost-user,socket=PATH");
 	if (!path || !*path)
 		return err_set(error, EINVAL, "socket=PATH is missing");
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-		return err_set(error, ENAMETOOLONG, "socket=%s: a unix socket's path has at most %zu bytes", path,
+		return err_set(error, ENAMETOOLONG,
+			       "socket=%s: a unix socket's path has at most %zu bytes", path,
 			       sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
 	if (!opts_get_u64(o, "queues", 1, QUEUES_MAX, &queues, error) ||
 	    !opts_get_u64(o, "clients", 1, CLIENTS_MAX, &clients, error) ||
-	    !opts_get_bool(o, "packed", &a->packed, error) || !opts_check_used(o, "--attach", error))
+	    !opts_get_bool(o, "packed", &a->packed, error) ||
+	    !opts_check_used(o, "--attach", error))
 		return false;
 	a->socket = g_strdup(path);
 	a->queues = (unsigned)queues;
@@ -207,20 +223,25 @@ bool config_add_attachment(struct daemon_config *c, const char *text, GError **e
 	return true;
 }
 
-static bool check_drives(const struct daemon_config *c, const struct attach_config *a, GError **error)
+static bool check_drives(const struct daemon_config *c, const struct attach_config *a,
+			 GError **error)
 {
 	unsigned n = a->drives ? g_strv_length(a->drives) : c->opticals->len;
 
 	if (n > VHOST_USER_TARGETS_MAX)
-		return err_set(error, EINVAL, "--attach socket=%s: %u drives, one socket takes %d", a->socket, n,
-			       VHOST_USER_TARGETS_MAX);
+		return err_set(error, EINVAL, "--attach socket=%s: %u drives, one socket takes %d",
+			       a->socket, n, VHOST_USER_TARGETS_MAX);
 	for (unsigned i = 0; a->drives && i < n; i++) {
 		if (!config_find_optical(c, a->drives[i]))
-			return err_set(error, ENOENT, "--attach drives=: there is no drive '%s'; give --optical id=%s,...",
+			return err_set(error, ENOENT,
+				       "--attach drives=: there is no drive '%s'; give --optical "
+				       "id=%s,...",
 				       a->drives[i], a->drives[i]);
 		for (unsigned k = 0; k < i; k++) {
 			if (!strcmp(a->drives[i], a->drives[k]))
-				return err_set(error, EEXIST, "--attach drives=: '%s' stands there twice", a->drives[i]);
+				return err_set(error, EEXIST,
+					       "--attach drives=: '%s' stands there twice",
+					       a->drives[i]);
 		}
 	}
 	return true;
@@ -229,22 +250,27 @@ static bool check_drives(const struct daemon_config *c, const struct attach_conf
 bool config_check(const struct daemon_config *c, GError **error)
 {
 	if (!c->opticals->len)
-		return err_set(error, EINVAL, "there is no drive; give --optical disc=FILE (or --optical id=cd0 for an "
-			       "empty one)");
+		return err_set(
+			error, EINVAL,
+			"there is no drive; give --optical disc=FILE (or --optical id=cd0 for an "
+			"empty one)");
 	if (!c->attachments->len)
-		return err_set(error, EINVAL, "nothing is attached; give --attach vhost-user,socket=PATH");
+		return err_set(error, EINVAL,
+			       "nothing is attached; give --attach vhost-user,socket=PATH");
 	for (unsigned i = 0; i < c->attachments->len; i++) {
 		const struct attach_config *a = c->attachments->pdata[i];
 
 		if (!check_drives(c, a, error))
 			return false;
 		if (c->control && !strcmp(a->socket, c->control))
-			return err_set(error, EEXIST, "--attach socket=%s is also the control socket", a->socket);
+			return err_set(error, EEXIST,
+				       "--attach socket=%s is also the control socket", a->socket);
 		for (unsigned k = 0; k < i; k++) {
 			const struct attach_config *b = c->attachments->pdata[k];
 
 			if (!strcmp(a->socket, b->socket))
-				return err_set(error, EEXIST, "--attach socket=%s is given twice", a->socket);
+				return err_set(error, EEXIST, "--attach socket=%s is given twice",
+					       a->socket);
 		}
 	}
 	return true;

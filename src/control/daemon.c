@@ -1,10 +1,11 @@
 /*
- * The running daemon. Start: drives with their discs, then the attachments, so that no guest sees a drive before its
- * disc is in it. End: the other way round.
+ * The running daemon. Start: drives with their discs, then the attachments, so that no guest sees a
+ * drive before its disc is in it. End: the other way round.
  *
- * Beside the first attachment's socket lie two small files for each drive: SOCKET.drive-ID.state (the drive's own:
- * tray, locks, mode pages) and SOCKET.drive-ID.media (which disc, see media.h). They serve a daemon that was killed and
- * started again under a guest that goes on. An orderly end without any guest removes them.
+ * Beside the first attachment's socket lie two small files for each drive: SOCKET.drive-ID.state
+ * (the drive's own: tray, locks, mode pages) and SOCKET.drive-ID.media (which disc, see media.h).
+ * They serve a daemon that was killed and started again under a guest that goes on. An orderly end
+ * without any guest removes them.
  */
 #include "control/daemon.h"
 
@@ -19,8 +20,8 @@
 struct outboard_daemon {
 	struct loop *loop;
 	const struct daemon_config *config;
-	GArray *drives;		/* struct daemon_drive */
-	GArray *attachments;	/* struct daemon_attachment */
+	GArray *drives;      /* struct daemon_drive */
+	GArray *attachments; /* struct daemon_attachment */
 	struct control_server *server;
 	struct co_queue waiting;
 	bool started, quitting;
@@ -51,22 +52,27 @@ struct loop *daemon_loop(const struct outboard_daemon *d)
 	return d->loop;
 }
 
-/* Notes what is in the drive now. That it cannot be written costs only a restart's memory: logged, not fatal. */
+/*
+ * Notes what is in the drive now. That it cannot be written costs only a restart's memory: logged,
+ * not fatal.
+ */
 static void note_media(struct daemon_drive *dd)
 {
-	struct media_record record = { .configured = dd->config->disc, .loaded = dd->disc_path };
+	struct media_record record = {.configured = dd->config->disc, .loaded = dd->disc_path};
 	GError *error = NULL;
 
 	if (!dd->media_path || media_write(dd->media_path, &record, &error))
 		return;
-	log_line(LOG_WARN, "control", "%s: a restarted daemon will not know its disc: %s", dd->config->id, error->message);
+	log_line(LOG_WARN, "control", "%s: a restarted daemon will not know its disc: %s",
+		 dd->config->id, error->message);
 	g_error_free(error);
 }
 
 static co_fn bool insert(struct daemon_drive *dd, const char *path, bool quiet, GError **error)
 {
 	g_autofree char *full = g_canonicalize_filename(path, NULL);
-	struct disc *disc = disc_open(full, dd->config->readonly ? 0 : DISC_OPEN_RDWR, dd->config->rom_profile, error);
+	struct disc *disc = disc_open(full, dd->config->readonly ? 0 : DISC_OPEN_RDWR,
+				      dd->config->rom_profile, error);
 
 	if (!disc)
 		return err_prefix(error, "drive %s", dd->config->id);
@@ -77,19 +83,21 @@ static co_fn bool insert(struct daemon_drive *dd, const char *path, bool quiet, 
 	return true;
 }
 
-co_fn bool daemon_insert(struct outboard_daemon *d, struct daemon_drive *dd, const char *path, GError **error)
+co_fn bool daemon_insert(struct outboard_daemon *d, struct daemon_drive *dd, const char *path,
+			 GError **error)
 {
 	(void)d;
 	if (dd->disc_path)
-		return err_set(error, EBUSY, "there is a disc in drive %s (%s); eject it first", dd->config->id,
-			       dd->disc_path);
+		return err_set(error, EBUSY, "there is a disc in drive %s (%s); eject it first",
+			       dd->config->id, dd->disc_path);
 	if (!insert(dd, path, false, error))
 		return false;
 	note_media(dd);
 	return true;
 }
 
-co_fn bool daemon_eject(struct outboard_daemon *d, struct daemon_drive *dd, bool force, GError **error)
+co_fn bool daemon_eject(struct outboard_daemon *d, struct daemon_drive *dd, bool force,
+			GError **error)
 {
 	(void)d;
 	if (!drive_eject(dd->drive, force, error))
@@ -99,10 +107,13 @@ co_fn bool daemon_eject(struct outboard_daemon *d, struct daemon_drive *dd, bool
 	return true;
 }
 
-/* What the drive is to hold at the start: what it held when the daemon was killed, if it was asked for the same then. */
+/*
+ * What the drive is to hold at the start: what it held when the daemon was killed, if it was asked
+ * for the same then.
+ */
 static co_fn bool load_first_disc(struct daemon_drive *dd, GError **error)
 {
-	struct media_record before = { NULL };
+	struct media_record before = {NULL};
 	bool resumed = dd->media_path && media_read(dd->media_path, &before) &&
 		       !g_strcmp0(before.configured, dd->config->disc);
 	const char *path = resumed ? before.loaded : dd->config->disc;
@@ -118,7 +129,8 @@ static co_fn bool load_first_disc(struct daemon_drive *dd, GError **error)
 
 static char *beside_socket(const struct outboard_daemon *d, const char *id, const char *what)
 {
-	const struct attach_config *first = d->config->attachments->len ? d->config->attachments->pdata[0] : NULL;
+	const struct attach_config *first =
+		d->config->attachments->len ? d->config->attachments->pdata[0] : NULL;
 
 	return first ? g_strdup_printf("%s.drive-%s.%s", first->socket, id, what) : NULL;
 }
@@ -128,14 +140,21 @@ static char *state_path(const struct outboard_daemon *d, const struct optical_co
 	return c->state ? g_strdup(c->state) : beside_socket(d, c->id, "state");
 }
 
-static co_fn bool start_drive(struct outboard_daemon *d, const struct optical_config *c, GError **error)
+static co_fn bool start_drive(struct outboard_daemon *d, const struct optical_config *c,
+			      GError **error)
 {
 	g_autofree char *state = state_path(d, c);
 	struct drive_options o = {
-		.id = c->id, .vendor = c->vendor, .product = c->product, .revision = c->revision, .serial = c->serial,
-		.state_path = state, .strict = c->strict, .trace = log_enabled(LOG_DEBUG),
+		.id = c->id,
+		.vendor = c->vendor,
+		.product = c->product,
+		.revision = c->revision,
+		.serial = c->serial,
+		.state_path = state,
+		.strict = c->strict,
+		.trace = log_enabled(LOG_DEBUG),
 	};
-	struct daemon_drive dd = { .config = c, .drive = drive_new(d->loop, &o, error) };
+	struct daemon_drive dd = {.config = c, .drive = drive_new(d->loop, &o, error)};
 
 	if (!dd.drive)
 		return err_prefix(error, "drive %s", c->id);
@@ -153,18 +172,24 @@ static struct daemon_drive *find_drive(struct outboard_daemon *d, const char *id
 	return NULL;
 }
 
-static bool start_attachment(struct outboard_daemon *d, const struct attach_config *c, GError **error)
+static bool start_attachment(struct outboard_daemon *d, const struct attach_config *c,
+			     GError **error)
 {
 	unsigned n = c->drives ? g_strv_length(c->drives) : d->drives->len;
 	g_autofree struct scsi_lu **targets = g_new0(struct scsi_lu *, n + 1);
 	struct vhost_user_options o = {
-		.path = c->socket, .targets = targets, .n_targets = n, .max_queues = c->queues, .packed = c->packed,
+		.path = c->socket,
+		.targets = targets,
+		.n_targets = n,
+		.max_queues = c->queues,
+		.packed = c->packed,
 		.max_clients = c->clients,
 	};
-	struct daemon_attachment da = { .config = c };
+	struct daemon_attachment da = {.config = c};
 
 	for (unsigned i = 0; i < n; i++)
-		targets[i] = drive_lu((c->drives ? find_drive(d, c->drives[i]) : daemon_drive(d, i))->drive);
+		targets[i] = drive_lu(
+			(c->drives ? find_drive(d, c->drives[i]) : daemon_drive(d, i))->drive);
 	da.vhost = vhost_user_new(d->loop, &o, error);
 	if (!da.vhost)
 		return err_prefix(error, "--attach vhost-user");
@@ -193,7 +218,8 @@ static co_fn bool start_all(struct outboard_daemon *d, GError **error)
 	return true;
 }
 
-co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemon_config *config, GError **error)
+co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemon_config *config,
+					   GError **error)
 {
 	struct outboard_daemon *d = g_new0(struct outboard_daemon, 1);
 

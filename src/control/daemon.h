@@ -1,6 +1,6 @@
 /*
- * The running daemon: drives, what is in them, and the attachments that show them to guests. One loop owns it all;
- * everything here is called on that loop.
+ * The running daemon: drives, what is in them, and the attachments that show them to guests. One
+ * loop owns it all; everything here is called on that loop.
  */
 #pragma once
 
@@ -12,10 +12,12 @@
 struct outboard_daemon;
 
 /*
- * Opens discs, drives, attachments and the control socket; only when all of it worked does any socket appear. The
- * config is borrowed for the daemon's life and must have passed config_check(). NULL on error, with nothing left open.
+ * Opens discs, drives, attachments and the control socket; only when all of it worked does any
+ * socket appear. The config is borrowed for the daemon's life and must have passed config_check().
+ * NULL on error, with nothing left open.
  */
-co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemon_config *config, GError **error);
+co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemon_config *config,
+					   GError **error);
 /* Ends attachments in an orderly way, then commits and closes the discs. NULL is fine. */
 co_fn void daemon_free(struct outboard_daemon *d);
 
@@ -27,8 +29,9 @@ bool daemon_is_quitting(const struct outboard_daemon *d);
 struct daemon_drive {
 	const struct optical_config *config;
 	struct drive *drive;
-	char *disc_path;	/* of what was put into it last, also while its tray is open; NULL: nothing */
-	char *media_path;	/* file that tells a restarted daemon what was in the drive; NULL: none */
+	char *disc_path; /* of what was put into it last, also while its tray is open; NULL: nothing
+			  */
+	char *media_path; /* file that tells a restarted daemon what was in the drive; NULL: none */
 };
 
 struct daemon_attachment {
@@ -42,6 +45,11 @@ unsigned daemon_attachments(const struct outboard_daemon *d);
 struct daemon_attachment *daemon_attachment(struct outboard_daemon *d, unsigned i);
 struct loop *daemon_loop(const struct outboard_daemon *d);
 
-/* Opens the file and puts it in; fails if a disc is in the drive. An absent drive is the caller's to refuse. */
-co_fn bool daemon_insert(struct outboard_daemon *d, struct daemon_drive *drive, const char *path, GError **error);
-co_fn bool daemon_eject(struct outboard_daemon *d, struct daemon_drive *drive, bool force, GError **error);
+/*
+ * Opens the file and puts it in; fails if a disc is in the drive. An absent drive is the caller's
+ * to refuse.
+ */
+co_fn bool daemon_insert(struct outboard_daemon *d, struct daemon_drive *drive, const char *path,
+			 GError **error);
+co_fn bool daemon_eject(struct outboard_daemon *d, struct daemon_drive *drive, bool force,
+			GError **error);

@@ -1,4 +1,7 @@
-/* What was in a drive: see media.h. JSON with names escaped to ASCII, since file names need not be UTF-8. */
+/*
+ * What was in a drive: see media.h. JSON with names escaped to ASCII, since file names need not be
+ * UTF-8.
+ */
 #include "control/media.h"
 
 #include <errno.h>
@@ -55,8 +58,9 @@ bool media_read(const char *path, struct media_record *out)
 bool media_write(const char *path, const struct media_record *record, GError **error)
 {
 	g_autofree char *boot = boot_id();
-	json_t *j = json_pack("{s:s, s:o, s:o}", "boot", boot, "configured", name_to_json(record->configured), "loaded",
-			      name_to_json(record->loaded));
+	json_t *j =
+		json_pack("{s:s, s:o, s:o}", "boot", boot, "configured",
+			  name_to_json(record->configured), "loaded", name_to_json(record->loaded));
 	char *text = json_dumps(j, JSON_INDENT(1));
 	GError *why = NULL;
 	bool ok = g_file_set_contents(path, text, -1, &why);

@@ -18,7 +18,7 @@ struct control_server {
 	struct outboard_daemon *daemon;
 	char *path;
 	int listener;
-	GPtrArray *clients;	/* struct client */
+	GPtrArray *clients; /* struct client */
 	struct co_drain running;
 	bool stopping;
 };
@@ -26,7 +26,7 @@ struct control_server {
 struct client {
 	struct control_server *server;
 	int fd;
-	GByteArray *in;		/* received, not yet answered */
+	GByteArray *in; /* received, not yet answered */
 };
 
 static json_t *error_json(const char *text)
@@ -46,7 +46,7 @@ static co_fn json_t *answer_object(struct outboard_daemon *d, const json_t *requ
 	if (result)
 		return json_pack("{s:o}", "return", result);
 	answer = error_json(error->message);
-	if (!answer)	/* not UTF-8: a file name in it */
+	if (!answer) /* not UTF-8: a file name in it */
 		answer = error_json("failed; its message cannot be shown as JSON");
 	g_error_free(error);
 	return answer;
@@ -77,7 +77,8 @@ static co_fn bool answer_lines(struct client *c)
 
 	while ((end = memchr(c->in->data, '\n', c->in->len))) {
 		size_t len = (size_t)(end - c->in->data);
-		g_autofree char *answer = control_answer(c->server->daemon, (char *)c->in->data, len);
+		g_autofree char *answer =
+			control_answer(c->server->daemon, (char *)c->in->data, len);
 		g_autofree char *line = g_strconcat(answer, "\n", NULL);
 
 		g_byte_array_remove_range(c->in, 0, (unsigned)len + 1);
@@ -86,8 +87,8 @@ static co_fn bool answer_lines(struct client *c)
 	}
 	if (c->in->len < CONTROL_LINE_MAX)
 		return true;
-	log_line(LOG_WARN, "control", "%s: a request of more than %d bytes; connection closed", c->server->path,
-		 CONTROL_LINE_MAX);
+	log_line(LOG_WARN, "control", "%s: a request of more than %d bytes; connection closed",
+		 c->server->path, CONTROL_LINE_MAX);
 	return false;
 }
 
@@ -129,7 +130,8 @@ static co_fn void accept_client(struct control_server *s)
 
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-			co_sleep_ns(ACCEPT_PAUSE_NS);	/* he still waits; somebody else must leave first */
+			co_sleep_ns(ACCEPT_PAUSE_NS); /* he still waits; somebody else must leave
+							 first */
 		return;
 	}
 	c = g_new0(struct client, 1);
@@ -145,13 +147,14 @@ static void accept_run(void *arg)
 {
 	struct control_server *s = arg;
 
-	/* A listener that is shut down polls as readable for ever and has nobody: hence the flag. */
+	/* A listener that is shut down polls as readable for ever: hence the flag. */
 	while (co_poll(s->listener, POLLIN, 0) >= 0 && !s->stopping)
 		accept_client(s);
 	co_drain_leave(&s->running);
 }
 
-struct control_server *control_server_new(struct outboard_daemon *d, const char *path, GError **error)
+struct control_server *control_server_new(struct outboard_daemon *d, const char *path,
+					  GError **error)
 {
 	struct control_server *s;
 	int fd = sock_listen_unix(path, error);

@@ -5,18 +5,21 @@
 #include "cli/suggest.h"
 
 static const struct cli_option options[] = {
-	{ "type",  "TYPE", 't' },
-	{ "disc",  "FILE", 'd', OPTION_MANY | OPTION_FILE },
-	{ "mode",  "MODE", 0, 0, "tao|sao" },
-	{ "force", NULL,   'f' },
-	{ "json" },
-	{ NULL },
+	{"type", "TYPE", 't'},
+	{"disc", "FILE", 'd', OPTION_MANY | OPTION_FILE},
+	{"mode", "MODE", 0, 0, "tao|sao"},
+	{"force", NULL, 'f'},
+	{"json"},
+	{NULL},
 };
 
-static const struct cli_command plain = { .name = "plain", .options = options, .operands = "FILE IMAGE", .min_operands = 1,
-					  .max_operands = 2 };
-static const struct cli_command wrapper = { .name = "wrapper", .options = options, .operands = "-- VMM",
-					    .takes_rest = true };
+static const struct cli_command plain = {.name = "plain",
+					 .options = options,
+					 .operands = "FILE IMAGE",
+					 .min_operands = 1,
+					 .max_operands = 2};
+static const struct cli_command wrapper = {
+	.name = "wrapper", .options = options, .operands = "-- VMM", .takes_rest = true};
 
 static struct args *parse(const struct cli_command *c, GError **error, const char *first, ...)
 {
@@ -36,7 +39,8 @@ static struct args *parse(const struct cli_command *c, GError **error, const cha
 
 static void test_forms(void **state)
 {
-	struct args *a = parse_good(&plain, "a", "--type=x", "-fd", "one", "-dtwo", "--disc", "three", "b", "-vv");
+	struct args *a = parse_good(&plain, "a", "--type=x", "-fd", "one", "-dtwo", "--disc",
+				    "three", "b", "-vv");
 
 	(void)state;
 	assert_non_null(a);
@@ -90,11 +94,11 @@ static void test_help_needs_nothing_else(void **state)
 	args_free(a);
 }
 
-#define refuse(c, text, ...)							\
-	do {									\
-		GError *error_ = NULL;						\
-		assert_null(parse(c, &error_, __VA_ARGS__, (char *)NULL));	\
-		says(&error_, text);						\
+#define refuse(c, text, ...)                                               \
+	do {                                                               \
+		GError *error_ = NULL;                                     \
+		assert_null(parse(c, &error_, __VA_ARGS__, (char *)NULL)); \
+		says(&error_, text);                                       \
 	} while (0)
 
 static void test_refusals(void **state)
@@ -131,7 +135,7 @@ static void test_distance(void **state)
 
 static void test_nearest(void **state)
 {
-	static const char *const names[] = { "run", "serve", "disc", "version" };
+	static const char *const names[] = {"run", "serve", "disc", "version"};
 
 	(void)state;
 	assert_string_equal(suggest_nearest("sevre", names, 4), "serve");

@@ -4,7 +4,8 @@
 #include "cli/disc_bar.h"
 #include "cli/progress.h"
 
-static void draw(const struct disc_region *r, unsigned n, unsigned width, const char *marks, const char *bar)
+static void draw(const struct disc_region *r, unsigned n, unsigned width, const char *marks,
+		 const char *bar)
 {
 	g_autofree char *m = NULL, *b = NULL;
 
@@ -16,11 +17,13 @@ static void draw(const struct disc_region *r, unsigned n, unsigned width, const 
 static void test_bar(void **state)
 {
 	static const struct disc_region halves[] = {
-		{ REGION_RECORDED, 1, 1, 0, 500 }, { REGION_FREE, 2, 0, 500, 500 },
+		{REGION_RECORDED, 1, 1, 0, 500},
+		{REGION_FREE, 2, 0, 500, 500},
 	};
 	static const struct disc_region sessions[] = {
-		{ REGION_RECORDED, 1, 1, 0, 400 }, { REGION_GAP, 2, 0, 400, 1 },      { REGION_RECORDED, 2, 2, 401, 399 },
-		{ REGION_PADDING, 2, 2, 800, 2 },  { REGION_UNUSED, 0, 0, 802, 198 },
+		{REGION_RECORDED, 1, 1, 0, 400},   {REGION_GAP, 2, 0, 400, 1},
+		{REGION_RECORDED, 2, 2, 401, 399}, {REGION_PADDING, 2, 2, 800, 2},
+		{REGION_UNUSED, 0, 0, 802, 198},
 	};
 
 	(void)state;
@@ -34,13 +37,15 @@ static void test_bar(void **state)
 static void test_bar_small_pieces(void **state)
 {
 	static const struct disc_region r[] = {
-		{ REGION_RECORDED, 1, 1, 0, 1 }, { REGION_GAP, 1, 0, 1, 1 }, { REGION_FREE, 1, 0, 2, 1000000 },
+		{REGION_RECORDED, 1, 1, 0, 1},
+		{REGION_GAP, 1, 0, 1, 1},
+		{REGION_FREE, 1, 0, 2, 1000000},
 	};
 
 	(void)state;
 	draw(r, 3, 5, "1    ", "#-...");
 	draw(r, 3, 3, "1  ", "#-.");
-	draw(r, 3, 2, "1 ", "#.");	/* crowded: what lies at each cell's beginning */
+	draw(r, 3, 2, "1 ", "#."); /* crowded: what lies at each cell's beginning */
 }
 
 static void test_bar_never_longer(void **state)
@@ -49,7 +54,7 @@ static void test_bar_never_longer(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 200; i++)
-		r[i] = (struct disc_region){ REGION_RECORDED, i + 1, i + 1, (int32_t)i * 10, 10 };
+		r[i] = (struct disc_region){REGION_RECORDED, i + 1, i + 1, (int32_t)i * 10, 10};
 	for (unsigned n = 1; n <= 200; n++) {
 		g_autofree char *marks = NULL, *bar = NULL;
 
@@ -61,7 +66,8 @@ static void test_bar_never_longer(void **state)
 
 static void test_progress(void **state)
 {
-	struct progress p = { .what = "burning", .total = 200000000, .done = 50000000, .started_ns = 1000000000 };
+	struct progress p = {
+		.what = "burning", .total = 200000000, .done = 50000000, .started_ns = 1000000000};
 	g_autofree char *a = progress_text(&p, 2000000000, 8), *b = NULL, *c = NULL, *d = NULL;
 
 	(void)state;
@@ -70,7 +76,7 @@ static void test_progress(void **state)
 	b = progress_text(&p, 2000000000, 8);
 	assert_string_equal(b, "50.0 MB  50.0 MB/s");
 	p.total = p.done;
-	c = progress_text(&p, 1000000000, 0);	/* no time has passed */
+	c = progress_text(&p, 1000000000, 0); /* no time has passed */
 	assert_string_equal(c, "100%  50.0 of 50.0 MB");
 	p.total = p.done * 200;
 	d = progress_text(&p, 2000000000, 0);

@@ -9,11 +9,11 @@
 
 static struct qemu_memory memory;
 
-#define parse(...)								\
-	do {									\
-		char *args_[] = { __VA_ARGS__ __VA_OPT__(,) NULL };		\
-		qemu_memory_fini(&memory);					\
-		assert_true(qemu_memory_parse(&memory, args_, NULL));		\
+#define parse(...)                                                    \
+	do {                                                          \
+		char *args_[] = {__VA_ARGS__ __VA_OPT__(, ) NULL};    \
+		qemu_memory_fini(&memory);                            \
+		assert_true(qemu_memory_parse(&memory, args_, NULL)); \
 	} while (0)
 
 static void test_sizes(void **state)
@@ -22,9 +22,11 @@ static void test_sizes(void **state)
 		char *text;
 		uint64_t bytes;
 	} forms[] = {
-		{ "2G", 2048 * MIB }, { "512", 512 * MIB }, { "512M", 512 * MIB }, { "size=1G,slots=2,maxmem=4G", 1024 * MIB },
-		{ "300,slots=1", 300 * MIB }, { "1.5G", 1536 * MIB }, { "slots=2,maxmem=4G", 0 }, { "0", 0 },
-		{ "1025K", 1032 * 1024 }, { "size=64", 64 * MIB },
+		{"2G", 2048 * MIB},         {"512", 512 * MIB},
+		{"512M", 512 * MIB},        {"size=1G,slots=2,maxmem=4G", 1024 * MIB},
+		{"300,slots=1", 300 * MIB}, {"1.5G", 1536 * MIB},
+		{"slots=2,maxmem=4G", 0},   {"0", 0},
+		{"1025K", 1032 * 1024},     {"size=64", 64 * MIB},
 	};
 
 	(void)state;
@@ -50,7 +52,7 @@ static void test_sizes(void **state)
 
 static void test_bad_size(void **state)
 {
-	char *args[] = { "-m", "lots", NULL };
+	char *args[] = {"-m", "lots", NULL};
 	GError *error = NULL;
 
 	(void)state;
@@ -76,9 +78,11 @@ static void test_backends(void **state)
 	assert_null(error);
 	parse("-machine", "pc,memory-backend=a", "-object", "memory-backend-memfd,id=a,size=1G");
 	assert_true(shared(&error));
-	parse("-object", "memory-backend-file,id=a,size=1G,mem-path=/x,share=on", "-M", "memory-backend=a");
+	parse("-object", "memory-backend-file,id=a,size=1G,mem-path=/x,share=on", "-M",
+	      "memory-backend=a");
 	assert_true(shared(&error));
-	parse("-object", "{\"qom-type\":\"memory-backend-file\",\"id\":\"a\",\"share\":true}", "-M", "memory-backend=a");
+	parse("-object", "{\"qom-type\":\"memory-backend-file\",\"id\":\"a\",\"share\":true}", "-M",
+	      "memory-backend=a");
 	assert_true(shared(&error));
 	parse("-object", "memory-backend-shm,id=a,size=1G", "-numa", "node,memdev=a");
 	assert_true(shared(&error));
@@ -102,8 +106,9 @@ static void test_backends(void **state)
 
 static void test_readconfig(void **state)
 {
-	static const char text[] = "# made by hand\n[memory]\n  size = \"768\"\n\n[object \"ram\"]\n"
-				   "  qom-type = \"memory-backend-memfd\"\n[machine]\n  memory-backend = \"ram\"\n";
+	static const char text[] =
+		"# made by hand\n[memory]\n  size = \"768\"\n\n[object \"ram\"]\n"
+		"  qom-type = \"memory-backend-memfd\"\n[machine]\n  memory-backend = \"ram\"\n";
 	g_autofree char *path = NULL;
 	int fd = g_file_open_tmp("qemu-XXXXXX.cfg", &path, NULL);
 
@@ -120,11 +125,11 @@ static void test_readconfig(void **state)
 
 static void test_find(void **state)
 {
-	char *direct[] = { "/usr/bin/qemu-system-x86_64", "-m", "1G", NULL };
-	char *wrapped[] = { "taskset", "-c", "1", "qemu-system-aarch64", NULL };
-	char *loader[] = { "ld.so", "--argv0", "qemu-system-x86_64", "/t/qemu-system-x86_64", NULL };
-	char *other[] = { "crosvm", "kvm", NULL };
-	char *none[] = { NULL };
+	char *direct[] = {"/usr/bin/qemu-system-x86_64", "-m", "1G", NULL};
+	char *wrapped[] = {"taskset", "-c", "1", "qemu-system-aarch64", NULL};
+	char *loader[] = {"ld.so", "--argv0", "qemu-system-x86_64", "/t/qemu-system-x86_64", NULL};
+	char *other[] = {"crosvm", "kvm", NULL};
+	char *none[] = {NULL};
 
 	(void)state;
 	assert_int_equal(qemu_find(direct), 0);
@@ -166,16 +171,19 @@ static char *added_for(char **argv, struct qemu_version version)
 
 static void test_added(void **state)
 {
-	char *plain[] = { "qemu-system-x86_64", "-m", "3000", NULL };
-	char *own[] = { "qemu-system-x86_64", "-M", "memory-backend=a", "-object", "memory-backend-memfd,id=a", NULL };
-	struct qemu_version v7 = { 7, 2 }, v8 = { 8, 2 }, v9 = { 9, 2 };
-	g_autofree char *a = added_for(plain, v7), *b = added_for(plain, v8), *c = added_for(own, v9);
+	char *plain[] = {"qemu-system-x86_64", "-m", "3000", NULL};
+	char *own[] = {"qemu-system-x86_64",        "-M", "memory-backend=a", "-object",
+		       "memory-backend-memfd,id=a", NULL};
+	struct qemu_version v7 = {7, 2}, v8 = {8, 2}, v9 = {9, 2};
+	g_autofree char *a = added_for(plain, v7), *b = added_for(plain, v8),
+			*c = added_for(own, v9);
 
 	(void)state;
-	assert_string_equal(a, "-object memory-backend-memfd,id=outboard-mem,size=3000M,share=on\n"
-			    "-machine memory-backend=outboard-mem\n"
-			    "-chardev socket,id=outboard0,path=/run/a,,b.sock\n"
-			    "-device vhost-user-scsi-pci,id=outboard0,chardev=outboard0,num_queues=1\n");
+	assert_string_equal(
+		a, "-object memory-backend-memfd,id=outboard-mem,size=3000M,share=on\n"
+		   "-machine memory-backend=outboard-mem\n"
+		   "-chardev socket,id=outboard0,path=/run/a,,b.sock\n"
+		   "-device vhost-user-scsi-pci,id=outboard0,chardev=outboard0,num_queues=1\n");
 	assert_non_null(strstr(b, ",reconnect=1\n"));
 	assert_null(strstr(c, "outboard-mem"));
 	assert_non_null(strstr(c, ",reconnect-ms=1000\n"));
@@ -183,8 +191,8 @@ static void test_added(void **state)
 
 static void test_daemonize(void **state)
 {
-	char *argv[] = { "qemu-system-x86_64", "-daemonize", NULL };
-	struct qemu_version v = { 7, 2 };
+	char *argv[] = {"qemu-system-x86_64", "-daemonize", NULL};
+	struct qemu_version v = {7, 2};
 	GError *error = NULL;
 
 	(void)state;
@@ -202,14 +210,10 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_bad_size),
-		cmocka_unit_test(test_backends),
-		cmocka_unit_test(test_readconfig),
-		cmocka_unit_test(test_find),
-		cmocka_unit_test(test_version),
-		cmocka_unit_test(test_added),
-		cmocka_unit_test(test_daemonize),
+		cmocka_unit_test(test_sizes),    cmocka_unit_test(test_bad_size),
+		cmocka_unit_test(test_backends), cmocka_unit_test(test_readconfig),
+		cmocka_unit_test(test_find),     cmocka_unit_test(test_version),
+		cmocka_unit_test(test_added),    cmocka_unit_test(test_daemonize),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, teardown);

@@ -42,10 +42,14 @@ static void test_optical(void **state)
 	const struct optical_config *o;
 
 	(void)state;
-	assert_true(config_add_optical(&config, "my,,disc.disc,vendor=ACME,product=BURNER,revision=1.0,serial=4711,strict=on,"
-				       "rom=dvd", NULL));
+	assert_true(config_add_optical(
+		&config,
+		"my,,disc.disc,vendor=ACME,product=BURNER,revision=1.0,serial=4711,strict=on,"
+		"rom=dvd",
+		NULL));
 	assert_true(config_add_optical(&config, "", NULL));
-	assert_true(config_add_optical(&config, "id=cd2,disc=x.iso,readonly=on,state=/run/x", NULL));
+	assert_true(
+		config_add_optical(&config, "id=cd2,disc=x.iso,readonly=on,state=/run/x", NULL));
 	assert_true(config_add_optical(&config, "id=cd3", NULL));
 	assert_true(config_add_optical(&config, "disc=y.iso", NULL));
 	o = config_find_optical(&config, "cd0");
@@ -99,8 +103,9 @@ static void test_attachment(void **state)
 	assert_true(config_add_optical(&config, "id=x", NULL));
 	assert_true(config_add_optical(&config, "id=y", NULL));
 	assert_true(config_add_attachment(&config, "vhost-user,socket=/run/s", NULL));
-	assert_true(config_add_attachment(&config, "type=vhost-user,socket=/run/t,drives=y:x,queues=4,packed=off,clients=2",
-					  NULL));
+	assert_true(config_add_attachment(
+		&config, "type=vhost-user,socket=/run/t,drives=y:x,queues=4,packed=off,clients=2",
+		NULL));
 	assert_true(config_check(&config, NULL));
 	a = config.attachments->pdata[0];
 	assert_string_equal(a->socket, "/run/s");
@@ -170,7 +175,8 @@ static void test_check(void **state)
 
 static void test_media_record(void **state)
 {
-	struct media_record out = { NULL }, in = { .configured = (char *)"/a \"quoted\"\n\xff.disc", .loaded = NULL };
+	struct media_record out = {NULL},
+			    in = {.configured = (char *)"/a \"quoted\"\n\xff.disc", .loaded = NULL};
 	g_autofree char *dir = g_dir_make_tmp("media-XXXXXX", NULL);
 	g_autofree char *path = g_build_filename(dir, "x.media", NULL);
 
@@ -186,7 +192,8 @@ static void test_media_record(void **state)
 	assert_true(media_read(path, &out));
 	assert_string_equal(out.loaded, "/b.iso");
 	media_record_clear(&out);
-	assert_true(g_file_set_contents(path, "{\"boot\": \"another one\", \"loaded\": \"/b\"}", -1, NULL));
+	assert_true(g_file_set_contents(path, "{\"boot\": \"another one\", \"loaded\": \"/b\"}", -1,
+					NULL));
 	assert_false(media_read(path, &out));
 	assert_true(g_file_set_contents(path, "not JSON", -1, NULL));
 	assert_false(media_read(path, &out));

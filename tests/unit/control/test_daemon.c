@@ -1,6 +1,6 @@
 /*
- * The daemon and its commands on a real loop: start and end, media changes, restarts, the wire. Each test runs as a
- * coroutine; the control socket's client runs in a thread beside it.
+ * The daemon and its commands on a real loop: start and end, media changes, restarts, the wire.
+ * Each test runs as a coroutine; the control socket's client runs in a thread beside it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -84,10 +84,10 @@ static int teardown(void **state)
 /* A failed assertion must not jump out of a coroutine: what a body found is asserted here. */
 static const char *failed_at;
 
-#define check(condition)							\
-	do {									\
-		if (!(condition) && !failed_at)					\
-			failed_at = G_STRINGIFY(__LINE__) ": " #condition;	\
+#define check(condition)                                                   \
+	do {                                                               \
+		if (!(condition) && !failed_at)                            \
+			failed_at = G_STRINGIFY(__LINE__) ": " #condition; \
 	} while (0)
 
 static void run(void (*body)(struct fixture *f))
@@ -187,13 +187,13 @@ static void body_wire(struct fixture *f)
 	static const struct {
 		const char *line, *answer;
 	} cases[] = {
-		{ "{\"execute\": \"eject\", \"id\": [7]}", "{\"return\":{},\"id\":[7]}" },
-		{ "{\"execute\": \"nothing\"}", "\"desc\":\"there is no command 'nothing'\"" },
-		{ "{\"execute\": 3}", "\"error\"" },
-		{ "{\"execute\": \"eject\", \"execute\": \"eject\"}", "\"error\"" },
-		{ "[]", "\"error\"" },
-		{ "", "\"error\"" },
-		{ "{\"execute\"", "\"error\"" },
+		{"{\"execute\": \"eject\", \"id\": [7]}", "{\"return\":{},\"id\":[7]}"},
+		{"{\"execute\": \"nothing\"}", "\"desc\":\"there is no command 'nothing'\""},
+		{"{\"execute\": 3}", "\"error\""},
+		{"{\"execute\": \"eject\", \"execute\": \"eject\"}", "\"error\""},
+		{"[]", "\"error\""},
+		{"", "\"error\""},
+		{"{\"execute\"", "\"error\""},
 	};
 	struct outboard_daemon *d;
 
@@ -275,17 +275,20 @@ static void body_failed_start(struct fixture *f)
 	first = daemon_start(f->loop, &f->config, NULL);
 	check(first);
 	config_init(&config);
-	check(config_add_optical(&config, f->disc, NULL) && config_add_attachment(&config, attach, NULL));
+	check(config_add_optical(&config, f->disc, NULL) &&
+	      config_add_attachment(&config, attach, NULL));
 	second = daemon_start(f->loop, &config, &error);
-	check(!second && error && strstr(error->message, "in use") && strstr(error->message, f->disc));
+	check(!second && error && strstr(error->message, "in use") &&
+	      strstr(error->message, f->disc));
 	g_clear_error(&error);
 	config_fini(&config);
-	check(!access(state_file, F_OK));	/* those of the first are not touched */
+	check(!access(state_file, F_OK)); /* those of the first are not touched */
 	daemon_free(first);
 	check(access(state_file, F_OK));
 	/* A file that is no disc, and nothing is left of the attempt. */
 	check(g_file_set_contents(f->disc, "this is no disc", -1, NULL));
-	check(!daemon_start(f->loop, &f->config, &error) && error && strstr(error->message, f->disc));
+	check(!daemon_start(f->loop, &f->config, &error) && error &&
+	      strstr(error->message, f->disc));
 	g_clear_error(&error);
 	check(access(f->socket, F_OK));
 }
@@ -296,7 +299,10 @@ static void test_failed_start(void **state)
 	run(body_failed_start);
 }
 
-/* A daemon that was killed puts back what was in the drive, unless it is asked for another disc now. */
+/*
+ * A daemon that was killed puts back what was in the drive, unless it is asked for another disc
+ * now.
+ */
 static void body_restart(struct fixture *f)
 {
 	g_autofree char *media = g_strdup_printf("%s.drive-cd0.media", f->socket);
@@ -314,7 +320,8 @@ static void body_restart(struct fixture *f)
 	check(g_file_get_contents(media, &killed.text, &killed.len, NULL));
 	daemon_free(d);
 	check(access(media, F_OK));
-	check(g_file_set_contents(media, killed.text, (gssize)killed.len, NULL));	/* as kill -9 leaves it */
+	check(g_file_set_contents(media, killed.text, (gssize)killed.len,
+				  NULL)); /* as kill -9 leaves it */
 	d = daemon_start(f->loop, &f->config, NULL);
 	check(d && !g_strcmp0(daemon_drive(d, 0)->disc_path, f->other));
 	daemon_free(d);
