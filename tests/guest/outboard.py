@@ -280,14 +280,16 @@ class Rig:
 
     discs    name of a drive -> type of its blank disc, a Path to use, or None for an empty drive
     options  name of a drive -> more keys of its option
+    qemu     where none is named: that of OUTBOARD_TEST_QEMU, else "7.2"
     """
 
-    def __init__(self, work, discs, qemu="7.2", loop=None, options=None, wrapper=(), **guest):
+    def __init__(self, work, discs, qemu=None, loop=None, options=None, wrapper=(), **guest):
         self.work = Path(work)
         paths = [self._disc(name, what) for name, what in discs.items()]
         self.names = list(discs)
         numbered = {self.names.index(name): text for name, text in (options or {}).items()}
         self.daemon = Outboard(self.work, paths, loop, numbered, wrapper)
+        qemu = qemu or os.environ.get("OUTBOARD_TEST_QEMU", "7.2")
         self.options = dict(guest, qemu=qemu, sockets=[self.daemon.socket])
         self.guest = Guest(self.work, **self.options)
         self.drives = {}
