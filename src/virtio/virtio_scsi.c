@@ -160,6 +160,7 @@ static co_fn void abort_target(struct vscsi_target *t)
 	t->functions++;
 	scsi_abort_all(t->nexus);
 	t->functions--;
+	co_queue_wake_all(&t->s->idle);
 }
 
 static co_fn void abort_everything(struct virtio_scsi *s)
@@ -186,7 +187,7 @@ co_fn void virtio_scsi_drain(struct virtio_scsi *s, struct virtq *q, uint64_t de
 	while (q->in_flight) { /* one may begin to wait for its turn after another was aborted */
 		abort_everything(s);
 		if (q->in_flight)
-			co_reschedule();
+			co_queue_wait(&s->idle);
 	}
 	virtq_flush(q);
 	while (!virtq_is_idle(q))
@@ -205,7 +206,7 @@ co_fn void virtio_scsi_set_target(struct virtio_scsi *s, unsigned target, struct
 		if (t->in_flight)
 			abort_target(t);
 		if (t->in_flight || t->functions)
-			co_reschedule();
+			co_queue_wait(&s->idle);
 	}
 	scsi_nexus_free(t->nexus);
 	t->nexus = NULL;

@@ -79,7 +79,7 @@ bool virtq_start(struct virtq *q, struct gmem *mem, const struct virtq_config *c
 	drop_ring(q);
 	q->ops = packed ? &virtq_packed : &virtq_split;
 	q->conf = *c;
-	q->in_flight_desc = 0;
+	q->owned = 0;
 	q->replay_left = 0;
 	q->counter = 1;
 	q->fault[0] = 0;
@@ -146,7 +146,7 @@ int virtq_pop(struct virtq *q, struct virtq_elem **e)
 	if (res <= 0)
 		return res;
 	q->in_flight++;
-	q->in_flight_desc += (*e)->n_desc;
+	q->owned += (*e)->n_desc;
 	if (q->replay_left) {
 		q->replay_left--;
 		(*e)->replay = true;
@@ -159,8 +159,7 @@ void virtq_push(struct virtq_elem *e, size_t written)
 	struct virtq *q = e->q;
 
 	q->in_flight--;
-	q->in_flight_desc -= e->n_desc;
-	if (!q->discard && q->batch && q->n_batch < q->conf.num) {
+	if (!q->discard) {
 		q->batch[q->n_batch++] =
 			(struct virtq_used){e->id, e->n_desc, e->entry, (uint32_t)written};
 		if (!q->flush_queued) {
@@ -181,6 +180,8 @@ void virtq_flush(struct virtq *q)
 			q->notify(q);
 		q->want_notify = false;
 	}
+	for (unsigned i = 0; i < q->n_batch; i++)
+		q->owned -= q->batch[i].n_desc;
 	q->n_batch = 0;
 }
 
@@ -214,12 +215,13 @@ struct virtq_elem *virtq_elem_get(struct virtq *q)
 	if (e) {
 		q->pool = e->next;
 	} else {
-		size_t len = sizeof(*e) + (VIRTQ_PIECES_MAX + 1) * sizeof(e->pieces[0]);
+		/* what every request touches lies together at the front */
+		size_t len = (sizeof(*e) + q->extra_len + 15) & ~(size_t)15;
 
-		len = (len + 15) & ~(size_t)15;
-		e = g_malloc(len + q->extra_len);
+		e = g_malloc(len + (VIRTQ_PIECES_MAX + 1) * sizeof(e->pieces[0]));
 		e->q = q;
-		e->extra = (char *)e + len;
+		e->extra = e + 1;
+		e->pieces = (struct iovec *)((char *)e + len);
 	}
 	e->mem = gmem_ref(q->mem);
 	e->out = (struct iovs){.v = e->pieces};

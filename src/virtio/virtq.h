@@ -45,8 +45,8 @@ struct virtq_elem {
 	uint16_t entry;  /* in the in-flight slice of a packed ring */
 	unsigned n_pieces;
 	struct virtq_elem *next;
-	void *extra;           /* extra_len bytes for the owner, not cleared between uses */
-	struct iovec pieces[]; /* out, then in; VIRTQ_PIECES_MAX + 1 */
+	void *extra;          /* extra_len bytes for the owner, not cleared between uses */
+	struct iovec *pieces; /* out, then in; VIRTQ_PIECES_MAX + 1 */
 };
 
 struct virtq_used {
@@ -103,9 +103,9 @@ struct virtq {
 	const struct virtq_ops *ops;
 	struct virtq_config conf;
 	struct gmem *mem;
-	unsigned in_flight;          /* elements that are out */
-	unsigned in_flight_desc;     /* ring slots these take */
-	uint32_t replay_left;        /* elements to pop that may have been done before */
+	unsigned in_flight;   /* elements that are out */
+	unsigned owned;       /* ring slots of these, and of what is pushed and not published */
+	uint32_t replay_left; /* elements to pop that may have been done before */
 	struct inflight_found found; /* to be carried out again before anything new */
 	unsigned found_next;
 	struct inflight_packed *tracker;

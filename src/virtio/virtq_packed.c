@@ -139,7 +139,7 @@ static int copy_chain(struct virtq *q, struct inflight_desc *d)
 	for (;;) {
 		uint8_t raw[16];
 
-		if (n == VIRTQ_CHAIN_MAX || n + q->in_flight_desc >= q->conf.num) {
+		if (n == VIRTQ_CHAIN_MAX || n + q->owned >= q->conf.num) {
 			return virtq_fail(q,
 					  "chain at slot %u is longer than the ring has room for",
 					  q->packed.avail);

@@ -138,7 +138,7 @@ static int next_head(struct virtq *q, unsigned *head)
 			return virtq_fail(q, "available index %u is %u ahead in a ring of %u",
 					  q->split.avail_idx, left, q->conf.num);
 	}
-	if (q->in_flight >= q->conf.num)
+	if (q->owned >= q->conf.num)
 		return virtq_fail(q, "more requests in flight than its %u descriptors",
 				  q->conf.num);
 	*head = load16(q->split.avail + AVAIL_RING + 2 * (q->split.last_avail & (q->conf.num - 1)));

@@ -300,10 +300,43 @@ static void flood_co(void *arg)
 	fixture_fini(&f);
 }
 
+/* The same with what is done, but not yet returned. */
+static void flood_done_co(void *arg)
+{
+	struct virtq_elem *e;
+	unsigned n = 0;
+	struct fixture f;
+	int res;
+
+	fixture_init(&f, *(const uint64_t *)arg, true);
+	for (unsigned i = 0; i < NUM; i++) {
+		put_le64(desc(&f, i), GPA + BUF_OFF);
+		put_le32(desc(&f, i) + 8, 1);
+		put_le16(f.ring.avail + 4 + 2 * i, 0);
+	}
+	do {
+		if (!f.packed)
+			put_le16(f.ring.avail + 2, (uint16_t)(n + 1));
+		for (unsigned i = 0; f.packed && i < NUM; i++) /* available on the present lap */
+			put_le16(desc(&f, i) + 14, f.q.packed.avail_wrap ? 1 << 7 : 1 << 15);
+		res = virtq_pop(&f.q, &e);
+		if (res > 0)
+			virtq_push(e, 0);
+		n += res > 0;
+	} while (res > 0 && n <= NUM);
+	assert_int_equal(res, -EPROTO);
+	assert_int_equal(n, NUM);
+	fixture_fini(&f);
+}
+
 static void what_is_in_flight_is_bounded(void **state)
 {
+	static uint64_t kinds[] = {0, VIRTIO_F_RING_PACKED};
+
 	(void)state;
 	run_in_loop(flood_co, NULL);
+	run_in_loop(flood_done_co, &kinds[0]);
+	run_in_loop(flood_done_co, &kinds[1]);
 }
 
 static void addresses_co(void *arg)
