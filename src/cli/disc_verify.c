@@ -20,12 +20,19 @@ struct verify {
 	char disc_hash[DISC_HASH_LEN], image_hash[DISC_HASH_LEN];
 };
 
+/* One of the works that share a progress line. */
+struct part {
+	struct progress *progress;
+	uint64_t done;
+};
+
 static void on_progress(void *arg, uint64_t done, uint64_t total)
 {
-	struct progress *p = arg;
+	struct part *part = arg;
 
 	(void)total;
-	progress_add(p, done > p->done ? done - p->done : 0);
+	progress_add(part->progress, done > part->done ? done - part->done : 0);
+	part->done = done;
 }
 
 static bool find_start(struct verify *v, GError **error)
@@ -46,26 +53,48 @@ static bool find_start(struct verify *v, GError **error)
 	return true;
 }
 
+/* Hashing takes a processor; the image is hashed beside the disc. */
+struct image_hash {
+	struct verify *verify;
+	struct part part;
+	bool ok, ended;
+	GError *error;
+	struct co_queue waiting;
+};
+
+static void hash_image_run(void *arg)
+{
+	struct image_hash *h = arg;
+
+	h->ok = disc_hash_image(h->verify->image, on_progress, &h->part, h->verify->image_hash,
+				&h->error);
+	h->ended = true;
+	co_queue_wake_all(&h->waiting);
+}
+
 static co_fn bool hash_both(struct verify *v, bool quiet, GError **error)
 {
-	uint64_t total = (uint64_t)v->blocks * BLOCK;
 	struct progress p;
+	struct image_hash image = {.verify = v, .part.progress = &p};
+	struct part disc = {.progress = &p};
 	bool ok;
 
-	progress_init(&p, "hashing the image", total, quiet);
-	ok = disc_hash_image(v->image, on_progress, &p, v->image_hash, error);
+	progress_init(&p, "hashing both", 2 * (uint64_t)v->blocks * BLOCK, quiet);
+	co_start(co_loop(), hash_image_run, &image);
+	ok = disc_hash(v->disc, v->lba, v->blocks, on_progress, &disc, v->disc_hash, error);
+	while (!image.ended)
+		co_queue_wait(&image.waiting);
 	progress_done(&p);
-	if (!ok)
-		return false;
-	progress_init(&p, "hashing the disc", total, quiet);
-	ok = disc_hash(v->disc, v->lba, v->blocks, on_progress, &p, v->disc_hash, error);
-	progress_done(&p);
-	return ok;
+	if (ok && !image.ok)
+		g_propagate_error(error, g_steal_pointer(&image.error));
+	g_clear_error(&image.error);
+	return ok && image.ok;
 }
 
 static co_fn bool compare(struct verify *v, bool quiet, GError **error)
 {
 	struct progress p;
+	struct part part = {.progress = &p};
 	bool ok;
 
 	if (block_length(v->image) > (uint64_t)INT32_MAX * BLOCK || !block_length(v->image))
@@ -75,7 +104,7 @@ static co_fn bool compare(struct verify *v, bool quiet, GError **error)
 	if (!find_start(v, error))
 		return false;
 	progress_init(&p, "comparing", (uint64_t)v->blocks * BLOCK, quiet);
-	ok = disc_compare_image(v->disc, v->lba, v->image, on_progress, &p, &v->result, error);
+	ok = disc_compare_image(v->disc, v->lba, v->image, on_progress, &part, &v->result, error);
 	progress_done(&p);
 	return ok && hash_both(v, quiet, error);
 }
