@@ -20,6 +20,13 @@ enum {
 	RL_ALLOC = BE32(6)
 };
 
+void fake_sync(void)
+{
+	static unsigned turn;
+
+	__atomic_fetch_add(&turn, 1, __ATOMIC_ACQ_REL);
+}
+
 struct fake_store *fake_store_new(void)
 {
 	void *p = mmap(NULL, sizeof(struct fake_store), PROT_READ | PROT_WRITE,
@@ -77,6 +84,7 @@ static co_fn enum sense read_10(struct scsi_cmd *c)
 	co_reschedule();
 	if (s == SENSE_GOOD)
 		c->in_done = iovs_put(&c->in, 0, p, len);
+	fake_sync();
 	return s;
 }
 
@@ -89,6 +97,7 @@ static co_fn enum sense write_10(struct scsi_cmd *c)
 	co_reschedule();
 	if (s == SENSE_GOOD)
 		c->out_done = iovs_get(&c->out, 0, p, len);
+	fake_sync();
 	return s;
 }
 
@@ -118,6 +127,7 @@ static co_fn enum sense append(struct scsi_cmd *c)
 		s->strays++;
 	s->executed[n]++;
 	c->out_done = c->out.len;
+	fake_sync();
 	return SENSE_GOOD;
 }
 
@@ -158,6 +168,7 @@ static enum sense ready(struct scsi_lu *lu, struct scsi_cmd *c)
 {
 	(void)lu;
 	(void)c;
+	fake_sync();
 	return SENSE_GOOD;
 }
 
@@ -167,11 +178,13 @@ static void nexus_new(struct scsi_lu *lu, struct scsi_nexus *nexus, bool resumed
 
 	(void)nexus;
 	__atomic_fetch_add(resumed ? &s->resumed : &s->power_on, 1, __ATOMIC_SEQ_CST);
+	fake_sync();
 }
 
 static co_fn void reset(struct scsi_lu *lu)
 {
 	__atomic_fetch_add(&((struct fake_unit *)lu)->store->resets, 1, __ATOMIC_SEQ_CST);
+	fake_sync();
 }
 
 static co_fn void free_unit(struct scsi_lu *lu)

@@ -27,6 +27,13 @@ struct fake_store {
 	uint8_t data[FAKE_BLOCKS * FAKE_BLOCK];
 };
 
+/*
+ * Orders what the two sides of a ring do with the store and the data for the thread sanitizer,
+ * which does not see that two mappings are the same memory. Each side calls it before it hands over
+ * and after it was handed to.
+ */
+void fake_sync(void);
+
 struct fake_store *fake_store_new(void);
 void fake_store_free(struct fake_store *s);
 

@@ -154,7 +154,7 @@ static void the_end_is_orderly(void **state)
 	begin_with(&p, 7);
 	s = vu_command(&p.f, 2, 0, hold, 6, 0, 16);
 	wait_number(&p.s.store[0]->holding, 1);
-	p.s.store[0]->release = 1;
+	__atomic_store_n(&p.s.store[0]->release, 1, __ATOMIC_SEQ_CST);
 	server_call(&p.s, orderly_end, &p);
 	vu_poll(&p.f);
 	assert_true(s->done);
@@ -189,7 +189,7 @@ static void memory_slots_change_under_load(void **state)
 		held->req[0] = 1;
 		held->req[2] = 0x40;
 		held->req[19] = FAKE_HOLD;
-		p.s.store[0]->release = 0;
+		__atomic_store_n(&p.s.store[0]->release, 0, __ATOMIC_SEQ_CST);
 		vu_post(&p.f, held, b, 3);
 		vu_kick(&p.f, 2);
 		wait_number(&p.s.store[0]->holding, 1);
@@ -197,7 +197,7 @@ static void memory_slots_change_under_load(void **state)
 		s = vu_run(&p.f, 0, tur, 6, 0, 0); /* rings work on */
 		assert_int_equal(s->status, 0);
 		vu_free(s);
-		p.s.store[0]->release = 1;
+		__atomic_store_n(&p.s.store[0]->release, 1, __ATOMIC_SEQ_CST);
 		vu_wait(&p.f, held);
 		assert_int_equal(pread(extra, got, 4, 5000), 4);
 		assert_memory_equal(got, "held", 4); /* it kept the page that it had */

@@ -1,5 +1,6 @@
 /* The virtio-scsi driver of the test front end: see vu_front.h. */
 #include "vu_front.h"
+#include "fake_unit.h"
 #include "base/bytes.h"
 
 #include <poll.h>
@@ -48,9 +49,11 @@ void vu_free(struct vu_slot *s)
 void vu_post(struct vu_front *f, struct vu_slot *s, const struct ring_buf *b, unsigned n)
 {
 	struct vu_queue *q = &f->q[s->queue];
-	int id = ring_add(&q->ring, b, n, f->indirect ? s->table : NULL,
-			  vu_gpa(offset_of(f, s->table)));
+	int id;
 
+	fake_sync();
+	id = ring_add(&q->ring, b, n, f->indirect ? s->table : NULL,
+		      vu_gpa(offset_of(f, s->table)));
 	if (id < 0) {
 		fprintf(stderr, "ring %u is full\n", s->queue);
 		abort();
@@ -99,6 +102,7 @@ struct vu_slot *vu_command(struct vu_front *f, unsigned queue, unsigned target, 
 
 static void finish(struct vu_slot *s)
 {
+	fake_sync();
 	s->done = true;
 	s->sense_len = get_le32(s->resp);
 	s->residual = get_le32(s->resp + 4);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 static GString *caught;
-static GMutex caught_lock;
+static pthread_mutex_t caught_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void die(const char *what)
 {
@@ -144,9 +144,9 @@ static void catch_line(enum log_level level, const char *area, const char *text,
 	(void)arg;
 	if (level > LOG_INFO)
 		return;
-	g_mutex_lock(&caught_lock);
+	pthread_mutex_lock(&caught_lock);
 	g_string_append_printf(caught, "%s: %s\n", area, text);
-	g_mutex_unlock(&caught_lock);
+	pthread_mutex_unlock(&caught_lock);
 }
 
 void server_catch_log(void)
@@ -159,10 +159,10 @@ char *server_log(void)
 {
 	char *text;
 
-	g_mutex_lock(&caught_lock);
+	pthread_mutex_lock(&caught_lock);
 	text = g_strdup(caught->str);
 	g_string_truncate(caught, 0);
-	g_mutex_unlock(&caught_lock);
+	pthread_mutex_unlock(&caught_lock);
 	return text;
 }
 
