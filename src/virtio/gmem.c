@@ -6,7 +6,7 @@
  * hit the same region.
  */
 #include "virtio/gmem.h"
-#include "virtio/gmem_guard.h"
+#include "base/gmem_guard.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
  * "entries cleared" the difference of the two used indexes tells how many of the list to clear.
  */
 #include "virtio/inflight.h"
-#include "virtio/gmem_guard.h"
+#include "base/gmem_guard.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
  * handler only reads it and sets torn. A fault that is in none of them goes to the handler that was
  * there before us (or kills, which is what it deserves).
  */
-#include "virtio/gmem_guard.h"
+#include "base/gmem_guard.h"
 
 #include <signal.h>
 #include <stdatomic.h>
