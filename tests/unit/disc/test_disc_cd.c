@@ -193,7 +193,7 @@ static co_fn void sao(void *arg)
 		       "session 1 complete start 0 out 10000 next 21250\n"
 		       "session 2 empty start 21400 out 0 next 0\n"
 		       "track 1/1 mode 41 ---- start 0 free 0 size 10000\n"
-		       "track 2/2 mode 4f -B-- start 21250 nwa 21250 free 338449 size 338449\n");
+		       "track 2/2 mode 4f -B-- start 21400 nwa 21400 free 338449 size 338449\n");
 	for (int32_t lba = 0; lba < 10000; lba += 1000)
 		assert_pattern(d, lba, 25, (uint32_t)lba);
 	assert_int_equal(put(d, 10000, 1, 1), DISC_SEQUENCE);
