@@ -119,8 +119,13 @@ uint32_t disc_block_bytes(const struct disc *d, int32_t lba, uint32_t blocks, en
 co_fn enum disc_status disc_write(struct disc *d, int32_t lba, uint32_t blocks, const struct iovs *iov, bool replay);
 /* Everything written so far is durable; ends what the mode ends with it (CD track, SAO session, DAO disc). */
 co_fn enum disc_status disc_sync(struct disc *d);
-/* Durable, without ending anything: what a background timer and an eject do. */
+/* Durable, without ending anything: what an eject does. */
 co_fn enum disc_status disc_flush(struct disc *d);
+/*
+ * Begins the same behind the operations that follow, which need not wait for it; no state-changing operation may be
+ * running. If it fails, the next write or flush says so.
+ */
+void disc_flush_aside(struct disc *d);
 
 co_fn enum disc_status disc_reserve_track(struct disc *d, uint32_t blocks);
 co_fn enum disc_status disc_close_track(struct disc *d, unsigned number);

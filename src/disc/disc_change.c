@@ -167,9 +167,20 @@ static co_fn void commit_aside(void *arg)
 		d->uncommitted += bytes;
 		d->moved = true;
 		d->commit_failed = true;
+		log_line(LOG_ERROR, "disc",
+			 "%s: what was written last could not be made durable: %s", d->name,
+			 g_strerror(-res));
 	}
 	d->committing = false;
 	co_queue_wake_all(&d->commit_waiting);
+}
+
+void disc_flush_aside(struct disc *d)
+{
+	if (!d->store || d->real || !d->writable || d->committing || !(d->moved || d->uncommitted))
+		return;
+	d->committing = true;
+	co_start(co_loop(), commit_aside, d);
 }
 
 co_fn enum disc_status disc_before_write(struct disc *d)
@@ -179,14 +190,14 @@ co_fn enum disc_status disc_before_write(struct disc *d)
 	if (d->real)
 		return DISC_OK;
 	status = disc_finish_punches(d);
-	if (status != DISC_OK || d->committing || d->uncommitted < COMMIT_BYTES)
+	if (status != DISC_OK)
 		return status;
 	if (d->commit_failed) { /* now somebody is there to be told */
 		d->commit_failed = false;
 		return disc_flush(d);
 	}
-	d->committing = true;
-	co_start(co_loop(), commit_aside, d);
+	if (d->uncommitted >= COMMIT_BYTES)
+		disc_flush_aside(d);
 	return DISC_OK;
 }
 

@@ -125,20 +125,17 @@ void drive_profile_changed(struct drive *d)
 
 /* ---- the timed flush of a burn that is going on ---- */
 
+/* The lock is only needed to begin: the host goes on writing while the file syncs. */
 static co_fn void flush_now(void *arg)
 {
 	struct drive *d = arg;
-	enum disc_status st = DISC_OK;
 
 	co_drain_enter(&d->background);
 	co_rwlock_wrlock(&d->lu.order);
 	if (d->disc && d->dirty) {
 		d->dirty = false;
-		st = disc_flush(d->disc);
+		disc_flush_aside(d->disc);
 	}
-	if (st != DISC_OK)
-		log_limited(&d->limit, LOG_ERROR, d->lu.name, "%s could not be flushed: %s",
-			    disc_name(d->disc), g_strerror(disc_last_error(d->disc)->errnum));
 	co_rwlock_unlock(&d->lu.order);
 	co_drain_leave(&d->background);
 }

@@ -80,6 +80,18 @@ static co_fn bool take_out(struct drive *d, bool force, struct disc **taken, GEr
 	return true;
 }
 
+/*
+ * Who waited for the lock when a command sent its operation into the background comes before it;
+ * but the guest was told GOOD, so the operation finds the disc that it is for.
+ */
+static co_fn void let_operation_end(struct drive *d)
+{
+	while (d->op.kind != LONG_NONE) {
+		co_rwlock_unlock(&d->lu.order);
+		co_rwlock_wrlock(&d->lu.order); /* behind the operation, which waits already */
+	}
+}
+
 co_fn bool drive_eject(struct drive *d, bool force, GError **error)
 {
 	struct disc *disc = NULL;
@@ -88,6 +100,7 @@ co_fn bool drive_eject(struct drive *d, bool force, GError **error)
 	if (!force && refuse_locked(d, error))
 		return false;
 	co_rwlock_wrlock(&d->lu.order);
+	let_operation_end(d);
 	done = (force || !refuse_locked(d, error)) && take_out(d, force, &disc, error);
 	co_rwlock_unlock(&d->lu.order);
 	if (!done)
