@@ -143,28 +143,32 @@ static bool plan_sequential(struct burner *b, bool resume, GError **error)
 	if (b->track.reserved)
 		return err_set(error, EBUSY, "track %u is reserved and not full; --close ends it",
 			       b->track.number);
-	if (!b->track.nwa_valid)
+	if (!b->track.nwa_valid) {
 		return err_set(error, EBUSY,
 			       "track %u cannot be written; --close ends what is open",
 			       b->track.number);
-	if (begun && !resume)
+	}
+	if (begun && !resume) {
 		return err_set(
 			error, EBUSY,
 			"track %u was begun and is not closed (%d blocks are written): go on with "
 			"--resume, or end it with --close",
 			b->track.number, b->track.nwa - b->track.start);
-	if (resume && !begun)
+	}
+	if (resume && !begun) {
 		return err_set(
 			error, ENOENT,
 			"there is nothing to go on with: no track is begun; burn without --resume");
+	}
 	b->first_lba = b->track.start;
 	b->skip = resume ? (uint32_t)(b->track.nwa - b->track.start) : 0;
-	if (b->skip > b->blocks)
+	if (b->skip > b->blocks) {
 		return err_set(
 			error, EINVAL,
 			"the open track holds %u blocks, more than the image (%u): that is another "
 			"image; --close ends the track",
 			b->skip, b->blocks);
+	}
 	return b->blocks - b->skip <= b->track.free_blocks ||
 	       too_large(b, b->track.free_blocks, error);
 }
@@ -199,10 +203,10 @@ co_fn bool burner_plan(struct burner *b, uint32_t blocks, bool resume, GError **
 	return is_overwrite(b) ? plan_overwrite(b, error) : plan_sequential(b, resume, error);
 }
 
-co_fn bool burner_check_resume(struct burner *b, struct source *image, struct progress *progress,
-			       GError **error)
+/* there: room for one piece. */
+static co_fn bool compare_pieces(struct burner *b, struct source *image, uint8_t *there,
+				 struct progress *progress, GError **error)
 {
-	g_autofree uint8_t *there = g_malloc(SOURCE_PIECE);
 	const uint8_t *data;
 	uint32_t blocks, done = 0;
 
@@ -211,17 +215,38 @@ co_fn bool burner_check_resume(struct burner *b, struct source *image, struct pr
 
 		if (res < 0)
 			return err_set_errno(error, -res, "cannot read the image");
+		if (!blocks)
+			return err_set(error, EIO, "the image became shorter meanwhile");
 		blocks = MIN(blocks, b->skip - done);
 		if (!ini_read(b->drive, b->first_lba + (int32_t)done, blocks, there, error))
 			return false;
-		if (memcmp(there, data, (size_t)blocks * SOURCE_BLOCK))
+		if (memcmp(there, data, (size_t)blocks * SOURCE_BLOCK) != 0) {
 			return err_set(error, EINVAL,
-				       "the open track holds something else than this image; "
-				       "--close ends it");
+				       "the open track holds something else than "
+				       "this image; --close ends it");
+		}
 		done += blocks;
 		progress_add(progress, (uint64_t)blocks * SOURCE_BLOCK);
 	}
 	return true;
+}
+
+co_fn bool burner_check_resume(struct burner *b, struct source *image, struct progress *progress,
+			       GError **error)
+{
+	uint8_t *there = g_malloc(SOURCE_PIECE);
+	bool same = compare_pieces(b, image, there, progress, error);
+
+	g_free(there);
+	return same;
+}
+
+/* Zeros, as many blocks as a pregap or a very short track can need. */
+static co_fn bool write_zeros(struct burner *b, int32_t lba, uint32_t blocks, GError **error)
+{
+	static const uint8_t zeros[CD_BLOCKS_MIN * SOURCE_BLOCK];
+
+	return ini_write(b->drive, lba, blocks, zeros, error);
 }
 
 /* One entry of a cue sheet: CONTROL/ADR, TNO, INDEX, DATA FORM, SCMS, MSF. */
@@ -240,7 +265,6 @@ static void put_cue(uint8_t *cue, uint8_t track, uint8_t index, uint8_t form, in
 static co_fn bool begin_sao(struct burner *b, GError **error)
 {
 	enum { MODE1 = 0x10, MODE1_ZEROS = 0x14, LEAD_OUT = 0xaa, ENTRIES = 4 };
-	g_autofree uint8_t *pregap = g_malloc0((size_t)CD_PREGAP * SOURCE_BLOCK);
 	uint32_t blocks = MAX(b->blocks, (uint32_t)CD_BLOCKS_MIN);
 	uint8_t cue[ENTRIES * 8], track = (uint8_t)b->track.number;
 
@@ -249,7 +273,7 @@ static co_fn bool begin_sao(struct burner *b, GError **error)
 	put_cue(cue + 16, track, 1, MODE1, b->first_lba);
 	put_cue(cue + 24, LEAD_OUT, 1, MODE1_ZEROS, b->first_lba + (int32_t)blocks);
 	return ini_send_cue_sheet(b->drive, cue, sizeof(cue), error) &&
-	       ini_write(b->drive, b->first_lba - CD_PREGAP, CD_PREGAP, pregap, error);
+	       write_zeros(b, b->first_lba - CD_PREGAP, CD_PREGAP, error);
 }
 
 /* Blocks that the medium still lacks are added, as many as whole ECC blocks make. */
@@ -293,13 +317,9 @@ static co_fn void pace(const struct burner *b, uint64_t started_ns, uint64_t byt
 /* What a session of a CD needs beyond a very short image. */
 static co_fn bool pad_sao(struct burner *b, GError **error)
 {
-	g_autofree uint8_t *zeros = NULL;
-
 	if (b->mode != BURN_SAO || b->blocks >= CD_BLOCKS_MIN)
 		return true;
-	zeros = g_malloc0((size_t)CD_BLOCKS_MIN * SOURCE_BLOCK);
-	return ini_write(b->drive, b->first_lba + (int32_t)b->blocks, CD_BLOCKS_MIN - b->blocks,
-			 zeros, error);
+	return write_zeros(b, b->first_lba + (int32_t)b->blocks, CD_BLOCKS_MIN - b->blocks, error);
 }
 
 co_fn bool burner_write(struct burner *b, struct source *image, struct progress *progress,

@@ -78,13 +78,13 @@ static void put_mark(char *marks, unsigned width, unsigned at, unsigned session)
 void disc_bar_draw(const struct disc_region *r, unsigned n, unsigned width, char **marks,
 		   char **bar)
 {
-	g_autofree unsigned *cells = g_new0(unsigned, n + 1);
-	unsigned at = 0, session = 0;
+	unsigned *cells, at = 0, session = 0;
 
 	*marks = g_strnfill(width, ' ');
 	*bar = g_strnfill(width, ' ');
 	if (!n)
 		return;
+	cells = g_new0(unsigned, n);
 	if (n <= width)
 		share_cells(r, n, width, cells);
 	else
@@ -97,4 +97,5 @@ void disc_bar_draw(const struct disc_region *r, unsigned n, unsigned width, char
 		for (unsigned k = 0; k < cells[i] && at < width; k++)
 			(*bar)[at++] = disc_bar_char(r[i].kind);
 	}
+	g_free(cells);
 }

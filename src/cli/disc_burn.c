@@ -145,7 +145,7 @@ static int report(struct burn *b)
 	if (args_has(b->args, "json") && b->close_only)
 		return cli_print_json(b->args, json_pack("{s:s, s:s}", "disc", b->disc, "status",
 							 status_word(b)));
-	if (args_has(b->args, "json"))
+	if (args_has(b->args, "json")) {
 		return cli_print_json(
 			b->args,
 			json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:f, s:f}", "disc", b->disc,
@@ -154,6 +154,7 @@ static int report(struct burn *b)
 				  (json_int_t)k->blocks, "bytes", (json_int_t)b->progress.done,
 				  "seconds", progress_seconds(&b->progress), "mb_per_s",
 				  progress_mb_per_s(&b->progress)));
+	}
 	if (b->close_only) {
 		printf("%s: %s\n", b->disc, status_word(b));
 		return cli_finish_output(b->args, STATUS_DONE);
@@ -173,16 +174,17 @@ static int fail(struct burn *b, GError *error)
 
 	if (!b->announced)
 		return status;
-	if (b->burner.mode == BURN_TAO || b->burner.mode == BURN_INCREMENTAL)
+	if (b->burner.mode == BURN_TAO || b->burner.mode == BURN_INCREMENTAL) {
 		fprintf(stderr,
 			"The disc is consistent. Go on with 'outboard disc burn --resume %s %s',\n"
 			"or close it as it is with 'outboard disc burn --close %s'.\n",
 			b->disc, b->image, b->disc);
-	else
+	} else {
 		fprintf(stderr,
 			"The disc is consistent. Close it as it is with 'outboard disc burn "
 			"--close %s'.\n",
 			b->disc);
+	}
 	return stopped ? STATUS_INTERRUPTED : status;
 }
 

@@ -56,11 +56,12 @@ bool cli_parse_capacity(const struct disc_type *type, const char *text, uint32_t
 		return true;
 	if (!size_parse(text, &bytes, error))
 		return err_prefix(error, "--capacity");
-	if (bytes / BLOCK < type->min_blocks || bytes / BLOCK > type->max_blocks)
+	if (bytes / BLOCK < type->min_blocks || bytes / BLOCK > type->max_blocks) {
 		return err_set(
 			error, EINVAL,
 			"--capacity %s: a %s has from %u to %u blocks of 2048 bytes (%s to %s)",
 			text, type->name, type->min_blocks, type->max_blocks, least, most);
+	}
 	*blocks = (uint32_t)(bytes / BLOCK);
 	return true;
 }
@@ -113,10 +114,11 @@ static co_fn int create_on_loop(const struct args *a, void *arg)
 
 	if (!disc_create(c->path, c->type, c->blocks, args_has(a, "preallocate"), &error))
 		return cli_failed(a, error);
-	if (args_has(a, "json"))
+	if (args_has(a, "json")) {
 		return cli_print_json(a, json_pack("{s:s, s:s, s:I, s:I}", "disc", c->path, "type",
 						   c->type->name, "blocks", (json_int_t)blocks,
 						   "bytes", (json_int_t)blocks * BLOCK));
+	}
 	size = size_text((uint64_t)blocks * BLOCK);
 	printf("%s: a blank %s of %s (%u blocks)\n", c->path,
 	       disc_profile_find(c->type->profile)->name, size, blocks);

@@ -49,17 +49,18 @@ static co_fn bool export_disc(struct export *e, bool replace, GError **error)
 
 	if (!d)
 		return false;
-	if (!disc_session_extent(d, e->session, &e->lba, &e->blocks))
+	if (!disc_session_extent(d, e->session, &e->lba, &e->blocks)) {
 		err_set(error, ENOENT,
 			e->session ? "%s: there is no session %u with data"
 				   : "%s: nothing is recorded",
 			e->path, e->session);
-	else if (!replace && !access(e->out, F_OK))
+	} else if (!replace && !access(e->out, F_OK)) {
 		err_set(error, EEXIST, "%s exists; --force replaces it", e->out);
-	else if (replace)
+	} else if (replace) {
 		ok = export_over(e, d, error);
-	else
+	} else {
 		ok = disc_export(d, e->session, e->out, on_progress, &e->progress, error);
+	}
 	disc_close(d, false);
 	return ok;
 }
@@ -75,11 +76,12 @@ static co_fn int export_on_loop(const struct args *a, void *arg)
 	progress_done(&e->progress);
 	if (!ok)
 		return cli_failed(a, error);
-	if (args_has(a, "json"))
+	if (args_has(a, "json")) {
 		return cli_print_json(a, json_pack("{s:s, s:s, s:i, s:I, s:I}", "disc", e->path,
 						   "out", e->out, "start", (int)e->lba, "blocks",
 						   (json_int_t)e->blocks, "bytes",
 						   (json_int_t)e->blocks * BLOCK));
+	}
 	printf("%s: %u blocks from block %d on (%.1f MB)\n", e->out, e->blocks, e->lba,
 	       (double)e->blocks * BLOCK / 1e6);
 	return cli_finish_output(a, STATUS_DONE);

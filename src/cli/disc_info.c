@@ -32,10 +32,11 @@ static json_t *sessions_json(const struct disc_state *s)
 		json_t *j = json_pack("{s:i, s:s, s:i}", "number", (int)e->number, "state",
 				      disc_session_word(e), "start", (int)e->start);
 
-		if (e->first_track)
+		if (e->first_track) {
 			json_object_update_new(j, json_pack("{s:i, s:i}", "first_track",
 							    (int)e->first_track, "last_track",
 							    (int)e->last_track));
+		}
 		if (e->state == SESSION_COMPLETE)
 			json_object_set_new(j, "lead_out", json_integer(e->lead_out));
 		json_array_append_new(list, j);
@@ -73,10 +74,11 @@ static void add_store(json_t *j, struct disc *d)
 	disc_store_get_info(store, &info);
 	created = time_text(info.created_ns);
 	uuid = g_string_new(NULL);
-	for (unsigned i = 0; i < sizeof(info.uuid); i++)
+	for (unsigned i = 0; i < sizeof(info.uuid); i++) {
 		g_string_append_printf(uuid, "%s%02x",
 				       i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
 				       info.uuid[i]);
+	}
 	json_object_update_new(j, json_pack("{s:s, s:s, s:s, s:I, s:b, s:b}", "uuid", uuid->str,
 					    "created", created, "generator", info.generator,
 					    "generation", (json_int_t)info.generation, "recovered",
@@ -118,10 +120,11 @@ static void add_file(json_t *j, const char *path)
 {
 	struct stat st;
 
-	if (!stat(path, &st))
+	if (!stat(path, &st)) {
 		json_object_update_new(j, json_pack("{s:I, s:I}", "file_bytes",
 						    (json_int_t)st.st_size, "disk_bytes",
 						    (json_int_t)st.st_blocks * STAT_BLOCK));
+	}
 }
 
 static json_t *info_json(struct disc *d, const char *path)

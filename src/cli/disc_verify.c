@@ -126,25 +126,27 @@ static int report(const struct args *a, const struct verify *v)
 				      "image_sha256", v->image_hash, "start", (int)v->lba, "blocks",
 				      (json_int_t)v->blocks);
 
-		if (!same)
+		if (!same) {
 			json_object_update_new(j, json_pack("{s:i, s:i}", "first_difference",
 							    (int)v->result.lba, "byte",
 							    (int)v->result.byte));
+		}
 		return cli_print_json(a, j) == STATUS_DONE ? status : STATUS_FAILED;
 	}
 	printf("%s  %s, blocks %d to %lld\n%s  %s\n", v->disc_hash, args_operand(a, 0), v->lba,
 	       (long long)v->lba + v->blocks - 1, v->image_hash, args_operand(a, 1));
 	if (same)
 		printf("identical: %u blocks\n", v->blocks);
-	else if (v->result.result == COMPARE_UNRECORDED)
+	else if (v->result.result == COMPARE_UNRECORDED) {
 		printf("different: block %d of the disc was never written (%u before it are the "
 		       "same)\n",
 		       v->result.lba, v->result.blocks);
-	else
+	} else {
 		printf("different: first at block %d of the disc, byte %u of it (byte %" PRIu64
 		       " of the image)\n",
 		       v->result.lba, v->result.byte,
 		       (uint64_t)(v->result.lba - v->lba) * BLOCK + v->result.byte);
+	}
 	return cli_finish_output(a, status);
 }
 

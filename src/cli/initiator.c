@@ -18,8 +18,8 @@ enum {	/* operation codes */
 	OP_TEST_UNIT_READY = 0x00, OP_FORMAT_UNIT = 0x04, OP_INQUIRY = 0x12,
 	OP_READ_FORMAT_CAPACITIES = 0x23, OP_READ_CAPACITY = 0x25, OP_READ_10 = 0x28,
 	OP_WRITE_10 = 0x2a, OP_SYNC_CACHE = 0x35, OP_GET_CONFIGURATION = 0x46,
-	OP_READ_DISC_INFO = 0x51, OP_READ_TRACK_INFO = 0x52, OP_RESERVE_TRACK = 0x53, OP_MODE_SELECT_10 = 0x55,
-	OP_MODE_SENSE_10 = 0x5a, OP_CLOSE = 0x5b, OP_SEND_CUE_SHEET = 0x5d,
+	OP_READ_DISC_INFO = 0x51, OP_READ_TRACK_INFO = 0x52, OP_RESERVE_TRACK = 0x53,
+	OP_MODE_SELECT_10 = 0x55, OP_MODE_SENSE_10 = 0x5a, OP_CLOSE = 0x5b, OP_SEND_CUE_SHEET = 0x5d,
 };
 
 enum {	/* of their CDBs */
@@ -152,10 +152,11 @@ static co_fn bool ask(struct initiator *i, struct request *r, void *buf, size_t 
 	request_in(r, buf, len);
 	if (!send_request(i, r, error))
 		return false;
-	if (r->cmd.in_done < need)
+	if (r->cmd.in_done < need) {
 		return err_set(error, EPROTO,
 			       "%s: the drive answered %zu bytes, at least %zu are needed", r->name,
 			       r->cmd.in_done, need);
+	}
 	return true;
 }
 

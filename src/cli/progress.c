@@ -44,11 +44,12 @@ char *progress_text(const struct progress *p, uint64_t now_ns, unsigned width)
 
 	if (p->total && width)
 		append_bar(text, part, width);
-	if (p->total)
+	if (p->total) {
 		g_string_append_printf(text, "%3.0f%%  %.1f of %.1f MB", part * 100,
 				       (double)p->done / 1e6, (double)p->total / 1e6);
-	else
+	} else {
 		g_string_append_printf(text, "%.1f MB", (double)p->done / 1e6);
+	}
 	if (rate > 0)
 		g_string_append_printf(text, "  %.1f MB/s", rate / 1e6);
 	if (rate > 0 && p->total > p->done) {
@@ -94,10 +95,11 @@ void progress_add(struct progress *p, uint64_t bytes)
 	since = now - p->drawn_ns;
 	if (p->terminal)
 		due = since >= redraw_ns;
-	else
+	else {
 		due = since >= silence_ns ||
 		      (since >= plain_ns &&
 		       (!p->total || p->done * 10 / p->total > p->drawn_tenth));
+	}
 	if (due)
 		draw(p, now);
 }

@@ -244,12 +244,13 @@ static bool check_backend(const struct qemu_memory *m, const char *id, GError **
 			       "memory backend '%s' has no -object here that makes it", id);
 	if (b->shared)
 		return true;
-	if (!strcmp(b->type, "memory-backend-ram"))
+	if (!strcmp(b->type, "memory-backend-ram")) {
 		return err_set(error, EINVAL,
 			       "memory backend '%s' is a memory-backend-ram, which no other "
 			       "process can map; "
 			       "make it memory-backend-memfd,share=on",
 			       id);
+	}
 	return err_set(error, EINVAL,
 		       "memory backend '%s' is not shared, so that a drive in another process "
 		       "cannot reach "
@@ -259,12 +260,13 @@ static bool check_backend(const struct qemu_memory *m, const char *id, GError **
 
 bool qemu_memory_is_shared(const struct qemu_memory *m, bool *shared, GError **error)
 {
-	if (m->mem_path)
+	if (m->mem_path) {
 		return err_set(error, EINVAL,
 			       "-mem-path %s: such memory cannot be shared; give instead -object "
 			       "memory-backend-file,id=ram,mem-path=%s,size=SIZE,share=on -machine "
 			       "memory-backend=ram",
 			       m->mem_path, m->mem_path);
+	}
 	*shared = m->backend || m->memdevs->len;
 	if (m->backend && !check_backend(m, m->backend, error))
 		return false;

@@ -207,11 +207,12 @@ static bool read_drives(const struct args *a, struct run *r, GError **error)
 	}
 	if (!r->config.opticals->len && !config_add_optical(&r->config, "", error))
 		return false;
-	if (type && !args_has(a, "disc"))
+	if (type && !args_has(a, "disc")) {
 		return err_set(
 			error, EINVAL,
 			"--type %s makes the files that --disc names, and there is no --disc",
 			type);
+	}
 	if (!type && args_has(a, "capacity"))
 		return err_set(error, EINVAL,
 			       "--capacity is for discs that are made: give --type too");
@@ -223,10 +224,11 @@ static bool read_drives(const struct args *a, struct run *r, GError **error)
 static bool read_vmm(const struct args *a, struct run *r, GError **error)
 {
 	r->argv = args_rest(a);
-	if (!args_rest_given(a) || !r->argv[0])
+	if (!args_rest_given(a) || !r->argv[0]) {
 		return err_set(
 			error, EINVAL,
 			"the VMM is missing: outboard run [OPTION...] -- qemu-system-x86_64 ...");
+	}
 	r->qemu_at = qemu_find(r->argv);
 	if (r->qemu_at >= 0)
 		return true;

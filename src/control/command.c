@@ -153,10 +153,11 @@ co_fn json_t *command_execute(struct outboard_daemon *d, const char *name, const
 			      GError **error)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++) {
-		if (!strcmp(commands[i].name, name))
+		if (!strcmp(commands[i].name, name)) {
 			return check_keys(args, commands[i].args, error)
 				       ? commands[i].run(d, args, error)
 				       : NULL;
+		}
 	}
 	err_set(error, ENOENT, "there is no command '%s'", name);
 	return NULL;

@@ -100,10 +100,11 @@ static bool get_id(const struct daemon_config *c, struct opts *o, char **id, GEr
 		*id = free_id(c);
 		return true;
 	}
-	if (!id_ok(text))
+	if (!id_ok(text)) {
 		return err_set(error, EINVAL,
 			       "id=%s: an id is 1 to %d letters, digits, '_', '-' or '.'", text,
 			       ID_MAX);
+	}
 	if (config_find_optical(c, text))
 		return err_set(error, EEXIST, "id=%s: another drive has that id", text);
 	*id = g_strdup(text);
@@ -190,10 +191,11 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 			       "say of what kind it is first, as in vhost-user,socket=PATH");
 	if (!path || !*path)
 		return err_set(error, EINVAL, "socket=PATH is missing");
-	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
 		return err_set(error, ENAMETOOLONG,
 			       "socket=%s: a unix socket's path has at most %zu bytes", path,
 			       sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
+	}
 	if (!opts_get_u64(o, "queues", 1, QUEUES_MAX, &queues, error) ||
 	    !opts_get_u64(o, "clients", 1, CLIENTS_MAX, &clients, error) ||
 	    !opts_get_bool(o, "packed", &a->packed, error) ||
@@ -232,16 +234,18 @@ static bool check_drives(const struct daemon_config *c, const struct attach_conf
 		return err_set(error, EINVAL, "--attach socket=%s: %u drives, one socket takes %d",
 			       a->socket, n, VHOST_USER_TARGETS_MAX);
 	for (unsigned i = 0; a->drives && i < n; i++) {
-		if (!config_find_optical(c, a->drives[i]))
+		if (!config_find_optical(c, a->drives[i])) {
 			return err_set(error, ENOENT,
 				       "--attach drives=: there is no drive '%s'; give --optical "
 				       "id=%s,...",
 				       a->drives[i], a->drives[i]);
+		}
 		for (unsigned k = 0; k < i; k++) {
-			if (!strcmp(a->drives[i], a->drives[k]))
+			if (!strcmp(a->drives[i], a->drives[k])) {
 				return err_set(error, EEXIST,
 					       "--attach drives=: '%s' stands there twice",
 					       a->drives[i]);
+			}
 		}
 	}
 	return true;
@@ -249,11 +253,12 @@ static bool check_drives(const struct daemon_config *c, const struct attach_conf
 
 bool config_check(const struct daemon_config *c, GError **error)
 {
-	if (!c->opticals->len)
+	if (!c->opticals->len) {
 		return err_set(
 			error, EINVAL,
 			"there is no drive; give --optical disc=FILE (or --optical id=cd0 for an "
 			"empty one)");
+	}
 	if (!c->attachments->len)
 		return err_set(error, EINVAL,
 			       "nothing is attached; give --attach vhost-user,socket=PATH");
