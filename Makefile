@@ -19,8 +19,8 @@ check:		## every test but the long ones
 	@tools/setup check
 	@tools/check
 
-check-full:	## every test
-	@tools/setup check
+check-full:	## every test, and clang-tidy
+	@tools/setup all
 	@tools/check full
 
 sanitize:	## the tests under ASan, UBSan and TSan
@@ -43,6 +43,6 @@ install: build	## into the system (DESTDIR is respected)
 	@meson install -C build --no-rebuild
 
 clean:		## remove build directories
-	rm -rf build build-asan build-tsan build-bench build-fuzz
+	rm -rf build build-clang build-asan build-tsan build-bench build-fuzz
 
 .PHONY: help build demo check check-full sanitize bench fuzz install clean
