@@ -106,6 +106,7 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of that write (EFBIG) */
 	log_set_level(LOG_WARN);
 	argv++;
 	if (!*argv) {

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -47,6 +48,17 @@ def test_create_refuses_what_exists(new_disc, tmp_path):
     refused("disc", "create", tmp_path / "none/x.disc", "--type", "dvd+r", says="none/x.disc")
     refused("disc", "create", tmp_path / "x.disc", "--type", "dvd+rw", status=2, says="cannot be recorded")
     assert sorted(os.listdir(tmp_path)) == ["a.disc"]
+
+
+def test_file_size_limit_is_an_error(new_disc, image):
+    """Writing beyond RLIMIT_FSIZE fails and does not end the program by SIGXFSZ."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+
+    path = new_disc()
+    done = outboard("disc", "burn", path, image, status=1, preexec_fn=limit)
+    assert "File too large" in done.stderr
+    assert outboard_json("disc", "info", path)["status"] == "blank"
 
 
 def test_capacity(new_disc):
