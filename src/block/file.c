@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/gmem_guard.h"
 #include "base/log.h"
 #include "block/drivers.h"
 #include "block/file_inline.h"
@@ -35,7 +36,7 @@ struct file {
 	bool device;
 	bool no_punch, no_dsync, no_holes;
 	struct file_inline at_once;
-	struct { void *p; size_t len; } maps[MAX_MAPS];
+	struct { void *p; size_t len; struct gmem_guard *guard; } maps[MAX_MAPS];
 };
 
 static int file_fd(const struct block_node *node)
@@ -212,8 +213,10 @@ static co_fn void file_close(struct block_node *node)
 	int fd = file_fd(node), res;
 
 	for (unsigned i = 0; i < MAX_MAPS; i++)
-		if (file->maps[i].p)
+		if (file->maps[i].p) {
+			gmem_guard_free(file->maps[i].guard);
 			munmap(file->maps[i].p, file->maps[i].len);
+		}
 	if (fd < 0)
 		return;
 	res = job_run(close_run, &fd);
@@ -413,8 +416,10 @@ static co_fn int file_truncate(struct block_node *node, uint64_t len)
 	return file->device ? -ENOTSUP : job_run(truncate_run, &job);
 }
 
+/* Guarded: another program can shorten the file, or its disk be full when a page needs room. */
 static void *file_map_shared(struct block_node *node, uint64_t off, size_t len)
 {
+	struct gmem_guard *guard;
 	struct file *file = node->state;
 	unsigned i = 0;
 	void *p;
@@ -426,8 +431,14 @@ static void *file_map_shared(struct block_node *node, uint64_t off, size_t len)
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, file_fd(node), (off_t)off);
 	if (p == MAP_FAILED)
 		return NULL;
+	guard = gmem_guard_new(p, len);
+	if (!guard) {
+		munmap(p, len);
+		return NULL;
+	}
 	file->maps[i].p = p;
 	file->maps[i].len = len;
+	file->maps[i].guard = guard;
 	return p;
 }
 

@@ -89,6 +89,7 @@ static struct drive_state *map_file(const char *path, int fd, off_t len, bool *h
 {
 	char head[sizeof(magic)] = {0};
 	void *p;
+	int res;
 
 	*had_magic = pread(fd, head, sizeof(head), 0) == sizeof(head) &&
 		     memcmp(head, magic, sizeof(magic)) == 0;
@@ -96,8 +97,12 @@ static struct drive_state *map_file(const char *path, int fd, off_t len, bool *h
 		err_set(error, EINVAL, "drive state %s: the file is something else", path);
 		return NULL;
 	}
-	if (len != sizeof(struct drive_state) && ftruncate(fd, sizeof(struct drive_state)) < 0) {
-		err_set_errno(error, errno, "drive state %s", path);
+	if (len > (off_t)sizeof(struct drive_state) && ftruncate(fd, sizeof(struct drive_state)) < 0)
+		res = errno;
+	else /* a store into a hole would end the process when the disk is full */
+		res = posix_fallocate(fd, 0, sizeof(struct drive_state));
+	if (res != 0) {
+		err_set_errno(error, res, "drive state %s", path);
 		return NULL;
 	}
 	p = mmap(NULL, sizeof(struct drive_state), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -174,6 +174,23 @@ static void test_shared_mapping(void)
 	g_free(path);
 }
 
+/* Another program shortens the file: the mapping stays harmless, reads say what happened. */
+static void test_shortened_under_a_mapping(void)
+{
+	char *path = make_file("torn", "", 0);
+	struct block_node *node = open_path(path, BLOCK_RDWR);
+	uint8_t *map, buf[4];
+
+	assert_int_equal(block_truncate(node, 8192), 0);
+	map = block_map_shared(node, 4096, 4096);
+	assert_non_null(map);
+	assert_int_equal(truncate(path, 0), 0);
+	memcpy(map, "gone", 4);
+	assert_int_equal(block_pread(node, 4096, buf, 4), -EIO);
+	block_unref(node);
+	g_free(path);
+}
+
 static void test_create(void)
 {
 	char *path = path_of("new"), *text = g_strdup_printf("filename=%s,create=on", path);
@@ -396,6 +413,7 @@ IN_LOOP(test_more_pieces_than_one_call_takes)
 IN_LOOP(test_file_made_shorter_behind_our_back)
 IN_LOOP(test_holes)
 IN_LOOP(test_shared_mapping)
+IN_LOOP(test_shortened_under_a_mapping)
 IN_LOOP(test_create)
 IN_LOOP(test_what_it_refuses)
 IN_LOOP(test_auto_read_only)
@@ -470,6 +488,8 @@ int main(void)
 		cmocka_unit_test(run_test_more_pieces_than_one_call_takes),
 		cmocka_unit_test(run_test_file_made_shorter_behind_our_back),
 		cmocka_unit_test(run_test_holes),
+		/* before others that map: cmocka takes our SIGBUS handler away after each test */
+		cmocka_unit_test(run_test_shortened_under_a_mapping),
 		cmocka_unit_test(run_test_shared_mapping),
 		cmocka_unit_test(run_test_create),
 		cmocka_unit_test(run_test_what_it_refuses),
