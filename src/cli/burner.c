@@ -10,6 +10,7 @@
 
 enum {
 	INVISIBLE = 0xff,
+	FULL_FORMAT = 0x00,
 	GROW_FORMAT = 0x13,
 	GROW_PARAMETER = 16,
 	ECC_DVD = 16,
@@ -28,6 +29,11 @@ static bool has_write_page(const struct burner *b)
 {
 	return b->medium->family == DISC_CD ||
 	       (b->medium->family == DISC_DVD_MINUS && !is_overwrite(b));
+}
+
+bool burner_can_resume(const struct burner *b)
+{
+	return !is_overwrite(b) && (b->mode == BURN_TAO || b->mode == BURN_INCREMENTAL);
 }
 
 /* The mode that was asked for, or the medium's usual one. */
@@ -118,22 +124,19 @@ static bool too_large(const struct burner *b, uint64_t free_blocks, GError **err
 		       image, b->blocks, room, free_blocks, b->medium->name);
 }
 
-/*
- * Restricted overwrite grows to the image's size; others of the kind have the size they were
- * formatted to.
- */
+/* Restricted overwrite grows to what a full format would give; others have their formatted size. */
 static co_fn bool plan_overwrite(struct burner *b, GError **error)
 {
-	uint32_t now, grow = 0;
+	uint32_t room, full = 0;
 
-	if (!ini_read_capacity(b->drive, &now, error) ||
-	    (b->medium->method == METHOD_RESTRICTED &&
-	     !ini_format_capacity(b->drive, GROW_FORMAT, &grow, error)))
+	if (!ini_read_capacity(b->drive, &room, error))
 		return false;
+	if (b->medium->method == METHOD_RESTRICTED &&
+	    !ini_format_capacity(b->drive, FULL_FORMAT, &full, error))
+		return false;
+	room = MAX(room, full);
 	b->first_lba = 0;
-	if (b->disc.session_state == SESSION_INCOMPLETE && b->track.nwa_valid)
-		grow = MAX(grow, b->track.free_blocks);
-	return b->blocks <= (uint64_t)now + grow || too_large(b, (uint64_t)now + grow, error);
+	return b->blocks <= room || too_large(b, room, error);
 }
 
 static bool plan_sequential(struct burner *b, bool resume, GError **error)
@@ -186,7 +189,7 @@ co_fn bool burner_plan(struct burner *b, uint32_t blocks, bool resume, GError **
 			       "--mode dao needs a blank disc; this one has been written");
 	if (!check_pow(b, error))
 		return false;
-	if (resume && (b->mode == BURN_DAO || b->mode == BURN_SAO || is_overwrite(b)))
+	if (resume && !burner_can_resume(b))
 		return err_set(error, EINVAL,
 			       "--resume is for tracks written by tao or incremental");
 	/*
@@ -276,14 +279,23 @@ static co_fn bool begin_sao(struct burner *b, GError **error)
 	       write_zeros(b, b->first_lba - CD_PREGAP, CD_PREGAP, error);
 }
 
-/* Blocks that the medium still lacks are added, as many as whole ECC blocks make. */
+/*
+ * Blocks that the medium still lacks are added, as many as whole ECC blocks make. A freshly
+ * formatted disc takes all there is; how far one grows that was written and not closed nobody can
+ * ask, so it is closed first.
+ */
 static co_fn bool grow(struct burner *b, GError **error)
 {
 	uint32_t now, wanted;
 
-	if (b->medium->method != METHOD_RESTRICTED || b->disc.session_state == SESSION_INCOMPLETE)
+	if (b->medium->method != METHOD_RESTRICTED)
 		return true;
 	if (!ini_read_capacity(b->drive, &now, error))
+		return false;
+	if (b->disc.session_state == SESSION_INCOMPLETE && now == 0)
+		return true;
+	if (b->disc.session_state == SESSION_INCOMPLETE &&
+	    !ini_close(b->drive, CLOSE_SESSION, 0, error))
 		return false;
 	if (b->blocks <= now)
 		return true;

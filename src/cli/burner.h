@@ -31,6 +31,8 @@ struct burner {
  * not looked at here.
  */
 co_fn bool burner_plan(struct burner *b, uint32_t blocks, bool resume, GError **error);
+/* Whether what was begun in this way can be gone on with later. */
+bool burner_can_resume(const struct burner *b);
 /* For resume, after burner_plan(): compares what is there of the image already with it. */
 co_fn bool burner_check_resume(struct burner *b, struct source *image, struct progress *progress,
 			       GError **error);

@@ -174,16 +174,15 @@ static int fail(struct burn *b, GError *error)
 
 	if (!b->announced)
 		return status;
-	if (b->burner.mode == BURN_TAO || b->burner.mode == BURN_INCREMENTAL) {
-		fprintf(stderr,
-			"The disc is consistent. Go on with 'outboard disc burn --resume %s %s',\n"
-			"or close it as it is with 'outboard disc burn --close %s'.\n",
-			b->disc, b->image, b->disc);
+	fputs("The disc is consistent. ", stderr);
+	if (!burner_can_resume(&b->burner)) {
+		fprintf(stderr, "Close it as it is with 'outboard disc burn --close %s'.\n",
+			b->disc);
 	} else {
 		fprintf(stderr,
-			"The disc is consistent. Close it as it is with 'outboard disc burn "
-			"--close %s'.\n",
-			b->disc);
+			"Go on with 'outboard disc burn --resume %s %s',\n"
+			"or close it as it is with 'outboard disc burn --close %s'.\n",
+			b->disc, b->image, b->disc);
 	}
 	return stopped ? STATUS_INTERRUPTED : status;
 }
