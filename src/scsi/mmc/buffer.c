@@ -1,7 +1,6 @@
 /*
  * The drive's buffer as hosts see it: READ BUFFER CAPACITY, READ BUFFER, WRITE BUFFER (MMC-6 6.19,
- * SPC-4). Writes are stored before they are answered, so all of it is always free. And READ MEDIA
- * SERIAL NUMBER (SPC-4 6.27).
+ * SPC-4). Writes are stored before they are answered, so all of it is always free.
  */
 #include "scsi/mmc/media.h"
 
@@ -18,8 +17,6 @@ enum {
 	BUFFER_MODE_DESCRIPTOR = 3,
 	BUFFER_HEADER = 4
 };
-
-enum { SERIAL_LEN = BE32(0), SERIAL_HEADER = 4, SERIAL_READ = 1 };
 
 enum sense mmc_read_buffer_capacity(struct scsi_cmd *c)
 {
@@ -60,19 +57,4 @@ enum sense mmc_write_buffer(struct scsi_cmd *c)
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(BUF_LEN), 8);
 	c->out_done = MIN(len, c->out.len);
 	return SENSE_GOOD;
-}
-
-/* Every disc file has a serial number; a plain image has none, and the length says so. */
-enum sense mmc_read_media_serial(struct scsi_cmd *c)
-{
-	const struct disc_state *s = disc_get_state(cmd_disc(c));
-	static const uint8_t none[sizeof(s->serial)];
-	size_t len = memcmp(s->serial, none, sizeof(none)) ? sizeof(s->serial) : 0;
-	uint8_t buf[SERIAL_HEADER + sizeof(s->serial)] = { 0 };
-
-	if (fld_get(c->cdb, SERIAL_ACTION) != SERIAL_READ)
-		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(SERIAL_ACTION), 8);
-	fld_put(buf, SERIAL_LEN, (uint32_t)len);
-	memcpy(buf + SERIAL_HEADER, s->serial, len);
-	return scsi_reply(c, buf, SERIAL_HEADER + len);
 }

@@ -269,7 +269,6 @@ co_fn enum sense mmc_repair_track(struct scsi_cmd *c);
 co_fn enum sense mmc_send_cue_sheet(struct scsi_cmd *c);
 enum sense mmc_read_disc_structure(struct scsi_cmd *c);
 enum sense mmc_send_disc_structure(struct scsi_cmd *c);
-enum sense mmc_read_media_serial(struct scsi_cmd *c);
 co_fn enum sense mmc_read_cd(struct scsi_cmd *c);
 co_fn enum sense mmc_read_cd_msf(struct scsi_cmd *c);
 co_fn enum sense mmc_read_header(struct scsi_cmd *c);

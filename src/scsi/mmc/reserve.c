@@ -30,17 +30,20 @@ static enum sense reserve_size(struct scsi_cmd *c, const struct disc_track_info 
  * Whether the last reserved track is what this command would make: it was executed before the
  * daemon was killed.
  */
-static bool was_reserved(const struct disc *disc, uint32_t blocks)
+static bool was_reserved(const struct disc *disc, const uint8_t *cdb)
 {
 	uint32_t unit = disc_get_profile(disc)->ecc_blocks;
-	uint64_t rounded = ((uint64_t)blocks + unit - 1) / unit * unit;
 	struct disc_track_info info;
 	unsigned n = disc_last_track(disc);
+	int64_t blocks;
 
-	for (; n >= 1; n--)
-		if (disc_get_track_info(disc, n, &info) == DISC_OK && info.reserved)
-			return info.blank && info.size == rounded;
-	return false;
+	while (n >= 1 && (disc_get_track_info(disc, n, &info) != DISC_OK || !info.reserved))
+		n--;
+	if (!n)
+		return false;
+	blocks = fld_get(cdb, RSV_ARSV) ? (int64_t)fld_get(cdb, RSV_LBA) - info.start
+					: fld_get(cdb, RSV_BLOCKS);
+	return info.blank && (blocks + unit - 1) / unit * unit == info.size;
 }
 
 co_fn enum sense mmc_reserve_track(struct scsi_cmd *c)
@@ -62,8 +65,7 @@ co_fn enum sense mmc_reserve_track(struct scsi_cmd *c)
 		return SENSE_CANNOT_WRITE_FORMAT;
 	if (medium_is_one_area(disc))
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, 0, 8);
-	if (c->replay && !fld_get(c->cdb, RSV_ARSV) &&
-	    was_reserved(disc, fld_get(c->cdb, RSV_BLOCKS)))
+	if (c->replay && was_reserved(disc, c->cdb))
 		return SENSE_GOOD;
 	if (disc_get_track_info(disc, TRACK_INVISIBLE, &next) != DISC_OK || !next.nwa_valid)
 		return mmc_from_disc(c, disc,

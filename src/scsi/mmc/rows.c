@@ -116,7 +116,8 @@ const struct scsi_row mmc_rows[256] = {
 		   { RW_DPO, RW_FUA, RW_RELADR, RW_LBA, RW12_BLOCKS, RW12_STREAMING } },
 	[0xaa] = { "WRITE(12)", mmc_write12, 12, WRITES | ROW_DATA_OUT,
 		   { RW_DPO, RW_FUA, RW_RELADR, RW_LBA, RW12_BLOCKS, RW12_STREAMING } },
-	[0xab] = { "READ MEDIA SERIAL NUMBER", mmc_read_media_serial, 12, READS,
+	/* goes with feature 0109h, which is not listed */
+	[0xab] = { "READ MEDIA SERIAL NUMBER", NULL, 12, READS,
 		   { SERIAL_ACTION, SERIAL_ALLOC }, SERIAL_ALLOC },
 	[0xac] = { "GET PERFORMANCE", mmc_get_performance, 12, ROW_SHARED | ROW_DATA_IN,
 		   { PERF_DATA_TYPE, PERF_LBA, PERF_MAX, PERF_TYPE } },

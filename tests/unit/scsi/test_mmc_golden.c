@@ -119,8 +119,7 @@ static co_fn void blank_dvd_plus_r(struct fx *f)
 	FAILS(f, "43 00 04 00 00 00 00 00 ff 00", SENSE_BAD_CDB_FIELD);
 	REPLY(f, "5c 00 00 00 00 00 00 00 ff 00", "00 0a 00 00 00 40 00 00 00 40 00 00");
 	REPLY(f, "5c 01 00 00 00 00 00 00 ff 00", "00 0a 00 01 00 00 08 00 00 00 08 00");
-	WORD32(f, "ab 01 00 00 00 00 00 00 00 ff 00 00", 0, 16);
-	CHECK(f, f->in_done == 20);
+	FAILS(f, "ab 01 00 00 00 00 00 00 00 ff 00 00", SENSE_BAD_OPCODE);
 	REPLY(f, "3c 03 00 00 00 00 00 00 04 00", "00 00 00 00");
 }
 

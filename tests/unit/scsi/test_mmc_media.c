@@ -136,7 +136,6 @@ static const struct {
 	{ "ad 00 00 00 00 00 00 11 00 00 00 00", 8, 2 },
 	{ "ad 00 00 00 00 00 00 c0 00 00 00 00", 8, 2 },
 	{ "ad 00 00 00 00 00 00 ff 00 00 00 00", 8, 2 },
-	{ "ab 01 00 00 00 00 00 00 00 00 00 00", 6, 4 },
 };
 
 static co_fn void set_and_run(struct fx *f, unsigned which, unsigned len, size_t room)
@@ -215,6 +214,13 @@ static co_fn void again(struct fx *f)
 	GOOD(f, "53 00 00 00 00 00 00 00 20 00");
 	BYTE(f, DISC_INFO, 6, 3);
 	f->replay = false;
+	GOOD(f, "53 01 00 00 00 80 00 00 00 00");	/* up to 128 */
+	BYTE(f, DISC_INFO, 6, 4);
+	f->replay = true;
+	GOOD(f, "53 01 00 00 00 80 00 00 00 00");
+	BYTE(f, DISC_INFO, 6, 4);
+	f->replay = false;
+	WRITES(f, 80, 48);
 	WRITES(f, 48, 32);
 	GOOD(f, CLOSE("02", "00"));
 	f->replay = true;
@@ -226,7 +232,7 @@ static co_fn void again(struct fx *f)
 	f->replay = true;
 	GOOD(f, CLOSE("06", "00"));
 	BYTE(f, DISC_INFO, 2, 0x0e);
-	READS(f, 0, 80);
+	READS(f, 0, 128);
 }
 
 static co_fn void format_again(struct fx *f)
