@@ -121,6 +121,25 @@ static void task_sets_are_aborted(void **state)
 	ends_all(TMF_CLEAR_SET, ABORTED, 0, false);
 }
 
+/* A function concerns what was made available before it, also when the device has not seen it yet.
+ */
+static void unseen_commands_are_aborted_too(void **state)
+{
+	struct vu_slot *s;
+	struct pair p;
+
+	(void)state;
+	begin(&p, 1);
+	p.f.hold_kicks = true;
+	s = vu_command(&p.f, 3, 0, hold, 6, 0, 0);
+	p.f.hold_kicks = false;
+	assert_int_equal(vu_tmf(&p.f, TMF_ABORT_SET, 0, 0), OK);
+	vu_poll(&p.f);
+	assert_true(s->done);
+	assert_int_equal(s->response, ABORTED);
+	end(&p);
+}
+
 static void resets_end_everything(void **state)
 {
 	(void)state;
@@ -282,6 +301,13 @@ static void missed_events_are_told(void **state)
 	vu_wait(&p.f, e);
 	assert_int_equal(get_le32(e->resp), 1u << 31);
 	vu_free(e);
+	/* or the next event, if it finds the buffer first */
+	vu_free(vu_run(&p.f, 0, event, 6, 0, 0));
+	p.f.hold_kicks = true;
+	e = vu_post_event_buffer(&p.f);
+	p.f.hold_kicks = false;
+	vu_free(vu_run(&p.f, 0, event, 6, 0, 0));
+	expect_event(&p.f, e, 3 | 1u << 31, 0, 0x2a | 0x09 << 8);
 	e = vu_post_event_buffer(&p.f);
 	vu_free(vu_run(&p.f, 0, event, 6, 0, 0));
 	expect_event(&p.f, e, 3, 0, 0x2a | 0x09 << 8);
@@ -293,6 +319,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_task_is_aborted),
 		cmocka_unit_test(task_sets_are_aborted),
+		cmocka_unit_test(unseen_commands_are_aborted_too),
 		cmocka_unit_test(resets_end_everything),
 		cmocka_unit_test(wrong_functions_are_answered),
 		cmocka_unit_test(notifications_are_subscribed),

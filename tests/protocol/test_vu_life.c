@@ -90,6 +90,36 @@ static void a_stopped_ring_goes_on(void **state)
 	}
 }
 
+static void *release_soon(void *arg)
+{
+	struct fake_store *s = arg;
+
+	usleep(50000);
+	__atomic_store_n(&s->release, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+/* Stopping waits for commands and does not abort them. */
+static void stopping_waits_for_commands(void **state)
+{
+	struct vu_slot *s;
+	pthread_t thread;
+	struct pair p;
+
+	(void)state;
+	begin_with(&p, 3);
+	s = vu_command(&p.f, 2, 0, hold, 6, 0, 16);
+	wait_number(&p.s.store[0]->holding, 1);
+	assert_int_equal(pthread_create(&thread, NULL, release_soon, p.s.store[0]), 0);
+	vu_stop_queue(&p.f, 2);
+	vu_poll(&p.f);
+	assert_true(s->done);
+	assert_int_equal(s->response, 0);
+	assert_memory_equal(s->data, "held", 4);
+	pthread_join(thread, NULL);
+	end(&p);
+}
+
 static void a_disabled_ring_pauses(void **state)
 {
 	struct vu_slot *s;
@@ -349,6 +379,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_ring_is_enough),
 		cmocka_unit_test(a_stopped_ring_goes_on),
+		cmocka_unit_test(stopping_waits_for_commands),
 		cmocka_unit_test(a_disabled_ring_pauses),
 		cmocka_unit_test(reset_drops_what_runs),
 		cmocka_unit_test(the_end_is_orderly),

@@ -56,6 +56,7 @@ struct vu_front {
 	struct vu_queue q[VU_QUEUES_MAX];
 	struct vu_slot slot[VU_SLOTS];
 	uint64_t next_tag;
+	bool hold_kicks; /* vu_kick() does nothing */
 };
 
 void vu_init(struct vu_front *f); /* memory; clears everything but what stands before "state" */

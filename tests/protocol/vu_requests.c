@@ -65,6 +65,8 @@ void vu_kick(struct vu_front *f, unsigned queue)
 {
 	uint64_t one = 1;
 
+	if (f->hold_kicks)
+		return;
 	if (ring_must_kick(&f->q[queue].ring) && write(f->q[queue].kick, &one, 8) != 8)
 		abort();
 }
