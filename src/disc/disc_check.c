@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 
-enum { MAX_BLOCKS = 1 << 30, LOWEST_LBA = -45150, DVD_MINUS_MIN = 2048 };
+enum { MAX_BLOCKS = 1 << 30, LOWEST_LBA = -45150, DVD_MINUS_MIN = 2048, MAX_LAYERS = 4 };
 
 static bool in_range(int64_t lba, const struct disc_state *s)
 {
@@ -29,7 +29,8 @@ static bool check_track(const struct disc_state *s, unsigned number, int64_t *en
 	if (!state_session(s, t->session))
 		return err_set(error, EINVAL, "track %u belongs to session %u of %u", number,
 			       t->session, s->sessions->len);
-	if (!in_range(t->start, s) || !in_range(stop, s) || t->pregap > 65536 || t->start < *end) {
+	if (!in_range(t->start, s) || !in_range(stop, s) ||
+	    !in_range((int64_t)t->start - t->pregap, s) || t->start < *end) {
 		return err_set(error, EINVAL,
 			       "track %u lies at %" PRId32 "+%" PRIu32 ", which cannot be", number,
 			       t->start, t->size);
@@ -84,6 +85,8 @@ static bool check_size(const struct disc_state *s, GError **error)
 
 	if (!p)
 		return err_set(error, EINVAL, "unknown medium %04xh", s->profile);
+	if (s->layers < 1 || s->layers > MAX_LAYERS)
+		return err_set(error, EINVAL, "%u layers", s->layers);
 	if (s->max_blocks < 1 || s->max_blocks > MAX_BLOCKS || s->capacity > s->max_blocks ||
 	    s->grow_limit > s->max_blocks || s->last_lead_out > (int64_t)s->max_blocks) {
 		return err_set(error, EINVAL,

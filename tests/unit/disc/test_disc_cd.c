@@ -201,6 +201,33 @@ static co_fn void sao(void *arg)
 }
 
 /* clang-format off */
+/* clang-format off */
+static const uint8_t cue_long_pregap[] = {
+	0x41, 0x00, 0x00, 0x14, 0, 0x00, 0x00, 0x00,
+	0x41, 0x01, 0x00, 0x10, 0, 0x00, 0x00, 0x00,
+	0x41, 0x01, 0x01, 0x10, 0, 0x16, 0x0f, 0x19,	/* 100000 */
+	0x41, 0xaa, 0x01, 0x14, 0, 0x18, 0x1c, 0x32,
+};
+/* clang-format on */
+
+/* Whatever a host may send, the disc it leaves can be opened again. */
+static co_fn void sao_long_pregap(void *arg)
+{
+	struct disc *d = new_disc("cd-r", 0);
+
+	(void)arg;
+	set_mode(d, SAO, LAST);
+	assert_int_equal(disc_send_cue_sheet(d, cue_long_pregap, sizeof(cue_long_pregap)), DISC_OK);
+	assert_int_equal(put(d, -150, 25, 1), DISC_OK);
+	d = reopen(d, false);
+	set_mode(d, SAO, LAST);
+	assert_int_equal(put(d, -125, 25, 1), DISC_OK);
+	assert_int_equal(disc_close_session(d), DISC_OK);
+	d = reopen(d, false);
+	assert_int_equal(disc_last_lba(d), 109999);
+	end_disc(d);
+}
+
 static const uint8_t cue_two_tracks[] = {
 	0x02, '0',  '1',  '2',  '3',  '4', '5', '6',
 	0x02, '7',  '8',  '9',  '0',  '1', '2', 0,
@@ -388,6 +415,7 @@ IN_LOOP(blank_disc)
 IN_LOOP(golden_session)
 IN_LOOP(three_sessions)
 IN_LOOP(sao)
+IN_LOOP(sao_long_pregap)
 IN_LOOP(sao_tracks)
 IN_LOOP(xa_track)
 IN_LOOP(modes_do_not_mix)
@@ -399,6 +427,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_blank_disc),       cmocka_unit_test(test_golden_session),
 		cmocka_unit_test(test_three_sessions),   cmocka_unit_test(test_sao),
+		cmocka_unit_test(test_sao_long_pregap),
 		cmocka_unit_test(test_sao_tracks),       cmocka_unit_test(test_xa_track),
 		cmocka_unit_test(test_modes_do_not_mix), cmocka_unit_test(test_test_writes),
 		cmocka_unit_test(test_full_disc),

@@ -227,11 +227,35 @@ static co_fn void spoiled_rows(void *arg)
 	assert_true(accepted > ROUNDS / 20 && accepted < ROUNDS);
 }
 
+/* READ DISC STRUCTURE describes each layer: their number must be one that exists. */
+static co_fn void layers(void *arg)
+{
+	static const struct {
+		uint8_t layers;
+		bool ok;
+	} cases[] = {{0, false}, {1, true}, {4, true}, {5, false}, {255, false}};
+
+	(void)arg;
+	log_set_sink(discard, NULL);
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct disc_state *state = disc_blank_state(disc_type_find("bd-r"), 65536);
+
+		state->layers = cases[i].layers;
+		assert_int_equal(open_spoiled(state), cases[i].ok);
+		disc_state_free(state);
+	}
+	log_set_sink(NULL, NULL);
+}
+
 IN_LOOP(spoiled_rows)
+IN_LOOP(layers)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_spoiled_rows)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_spoiled_rows),
+		cmocka_unit_test(test_layers),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, fixture_end);
 }
