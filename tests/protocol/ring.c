@@ -229,3 +229,18 @@ void ring_want_call(struct ring *r, bool on)
 	}
 	atomic_thread_fence(memory_order_seq_cst);
 }
+
+void ring_want_second_call(struct ring *r, unsigned slots)
+{
+	unsigned at = r->used_idx + slots;
+
+	if (r->packed) {
+		bool wrap = at >= r->num ? !r->used_wrap : r->used_wrap;
+
+		put_le16(r->avail, (uint16_t)(at % r->num | (wrap ? WRAP : 0)));
+		put_le16(r->avail + 2, 2);
+	} else {
+		put_le16(r->avail + 4 + 2 * r->num, (uint16_t)(r->used_idx + 1));
+	}
+	atomic_thread_fence(memory_order_seq_cst);
+}

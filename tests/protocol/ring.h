@@ -46,5 +46,8 @@ bool ring_must_kick(struct ring *r);
 int ring_take(struct ring *r, uint32_t *written);
 /* Asks for a notification at the next used chain (event index), or for none. */
 void ring_want_call(struct ring *r, bool on);
+/* With an event index: asks for one when the chain after the next (of slots descriptors each) is
+ * used. */
+void ring_want_second_call(struct ring *r, unsigned slots);
 
 void ring_put_desc(uint8_t *p, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next);

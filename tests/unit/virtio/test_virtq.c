@@ -147,6 +147,45 @@ static void calls_come_when_wanted(void **state)
 	on_every_ring(notifications_co);
 }
 
+static void event_index_co(void *arg)
+{
+	struct fixture f;
+	uint32_t written;
+
+	fixture_init(&f, *(const uint64_t *)arg, false);
+	for (unsigned lap = 0; f.ring.event_idx && lap < 5 * NUM + 1; lap++) {
+		unsigned before = f.calls;
+
+		ring_want_second_call(&f.ring, 2);
+		add_tagged(&f, 1);
+		add_tagged(&f, 2);
+		virtq_push(pop(&f), 0);
+		if (lap / NUM % 2 == 0) { /* else both in one batch */
+			co_reschedule();
+			assert_int_equal(f.calls, before);
+		}
+		virtq_push(pop(&f), 0);
+		co_reschedule();
+		assert_int_equal(f.calls, before + 1);
+		assert_true(ring_take(&f.ring, &written) >= 0);
+		assert_true(ring_take(&f.ring, &written) >= 0);
+		/* and one chain alone, so that all places of the ring see both roles */
+		ring_want_call(&f.ring, true);
+		add_tagged(&f, 3);
+		virtq_push(pop(&f), 0);
+		co_reschedule();
+		assert_int_equal(f.calls, before + 2);
+		assert_true(ring_take(&f.ring, &written) >= 0);
+	}
+	fixture_fini(&f);
+}
+
+static void calls_come_at_the_event_index(void **state)
+{
+	(void)state;
+	on_every_ring(event_index_co);
+}
+
 static void kicks_co(void *arg)
 {
 	struct virtq_elem *e;
@@ -286,6 +325,7 @@ int main(void)
 		cmocka_unit_test(chains_arrive_whole),
 		cmocka_unit_test(rings_go_round),
 		cmocka_unit_test(calls_come_when_wanted),
+		cmocka_unit_test(calls_come_at_the_event_index),
 		cmocka_unit_test(kicks_come_when_wanted),
 		cmocka_unit_test(a_ring_goes_on_at_its_base),
 		cmocka_unit_test(a_ring_given_up_is_not_written),
