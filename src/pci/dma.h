@@ -73,9 +73,10 @@ bool dma_space_wait(struct dma_space *s, uint64_t addr, uint64_t last, struct dm
 void dma_wait_cancel(struct dma_wait *w); /* also one that does not wait */
 
 /*
- * Host memory of [addr, addr + len) for access (one enum dma_access): pieces to out (room for max),
- * their number returned. -EFAULT: part of it is in no window; -EPERM: a window forbids it; -EAGAIN:
- * it is all there, but a part has no host memory; -E2BIG: more than max pieces. len 0 is 0 pieces.
+ * Host memory of [addr, addr + len) for access (enum dma_access, or both): pieces to out (room for
+ * max), their number returned. -EFAULT: part of it is in no window; -EPERM: a window forbids it;
+ * -EAGAIN: it is all there, but a part has no host memory; -E2BIG: more than max pieces. len 0 is 0
+ * pieces.
  */
 int dma_space_translate(struct dma_space *s, uint64_t addr, uint64_t len, unsigned access,
 			struct iovec *out, unsigned max);

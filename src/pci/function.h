@@ -56,8 +56,8 @@ struct pci_call {
 	void (*done)(struct pci_call *call, int res);
 	/* the function's own */
 	struct pci_function *f;
-	struct pci_call *prev, *next;
-	uint8_t *buf; /* of a read or write that goes on */
+	struct pci_op *op;
+	uint8_t *buf; /* what is left of a read or write that goes on */
 	uint64_t off;
 	size_t len;
 	uint8_t kind, bar, width;
