@@ -1,6 +1,7 @@
 /*
- * The SCSI engine without a VM against bare I/O on the same kind of file, interleaved in one run: sequential WRITE(10)
- * into a .disc against pwrite, READ(10) against pread, and creating and opening a 100 GB disc. Medians of rounds.
+ * The SCSI engine without a VM against bare I/O on the same kind of file, interleaved in one run:
+ * sequential WRITE(10) into a .disc against pwrite, READ(10) against pread, and creating and
+ * opening a 100 GB disc. Medians of rounds.
  *
  * usage: engine_bench [--json] [FOLDER [MEGABYTES [ROUNDS]]]
  */
@@ -18,7 +19,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BLOCK = 2048, PER_COMMAND = 32, CHUNK = BLOCK * PER_COMMAND, SLICE = 64 * CHUNK, ROUNDS_MAX = 64 };
+enum {
+	BLOCK = 2048,
+	PER_COMMAND = 32,
+	CHUNK = BLOCK * PER_COMMAND,
+	SLICE = 64 * CHUNK,
+	ROUNDS_MAX = 64
+};
 
 struct bench {
 	struct loop_task begin;
@@ -54,7 +61,8 @@ static bool fail(struct bench *b, const char *what, GError *error)
 	return false;
 }
 
-/* Both sides of a comparison, open at once so that they take turns slice by slice and see the same moods of the machine. */
+/* Both sides of a comparison, open at once so that they take turns slice by slice and see the same
+ * moods of the machine. */
 struct pair {
 	struct bench *b;
 	int fd;
@@ -70,8 +78,8 @@ static bool plain_slice(struct pair *p, bool write, uint64_t off)
 	bool ok = true;
 
 	for (uint64_t end = off + SLICE; ok && off < end; off += CHUNK)
-		ok = (write ? pwrite(p->fd, p->b->data, CHUNK, (off_t)off) :
-			      pread(p->fd, p->b->data, CHUNK, (off_t)off)) == CHUNK;
+		ok = (write ? pwrite(p->fd, p->b->data, CHUNK, (off_t)off)
+			    : pread(p->fd, p->b->data, CHUNK, (off_t)off)) == CHUNK;
 	p->plain_ns += loop_now_ns() - start;
 	return ok || fail(p->b, p->plain_path, NULL);
 }
@@ -88,8 +96,8 @@ static co_fn bool transfer(struct pair *p, bool write, uint64_t off)
 	scsi_execute(&c);
 	if (c.status == SCSI_GOOD)
 		return true;
-	fprintf(stderr, "engine_bench: opcode %02x at %llu: sense %x/%02x/%02x\n", c.cdb[0], (unsigned long long)off,
-		c.sense[2] & 15, c.sense[12], c.sense[13]);
+	fprintf(stderr, "engine_bench: opcode %02x at %llu: sense %x/%02x/%02x\n", c.cdb[0],
+		(unsigned long long)off, c.sense[2] & 15, c.sense[12], c.sense[13]);
 	p->b->failed = true;
 	return false;
 }
@@ -137,7 +145,7 @@ static co_fn bool pair_open(struct pair *p)
 	for (int i = 0; i < 4; i++) {
 		struct scsi_cmd c = {.nexus = p->nexus};
 
-		scsi_execute(&c);	/* TEST UNIT READY takes the pending unit attentions */
+		scsi_execute(&c); /* TEST UNIT READY takes the pending unit attentions */
 	}
 	return true;
 }
@@ -207,16 +215,21 @@ static void report(struct bench *b)
 	double create = median(b->create_ms, b->rounds), open_ms = median(b->open_ms, b->rounds);
 
 	if (b->json) {
-		printf("{\"loop\": \"%s\", \"write_mb_s\": %.1f, \"pwrite_mb_s\": %.1f, \"write_ratio\": %.3f, "
+		printf("{\"loop\": \"%s\", \"write_mb_s\": %.1f, \"pwrite_mb_s\": %.1f, "
+		       "\"write_ratio\": %.3f, "
 		       "\"read_mb_s\": %.1f, \"pread_mb_s\": %.1f, \"read_ratio\": %.3f, "
 		       "\"create_100gb_ms\": %.2f, \"open_100gb_ms\": %.2f}\n",
-		       loop_backend_name(b->loop), ew, pw, ew / pw, er, pr, er / pr, create, open_ms);
+		       loop_backend_name(b->loop), ew, pw, ew / pw, er, pr, er / pr, create,
+		       open_ms);
 		return;
 	}
-	printf("engine on %s, %u KiB a command, medians of %u rounds of %llu MB\n", loop_backend_name(b->loop),
-	       CHUNK / 1024, b->rounds, (unsigned long long)(b->bytes / 1000000));
-	printf("  WRITE(10) %8.1f MB/s   pwrite %8.1f MB/s   ratio %.2f (at least 0.80)\n", ew, pw, ew / pw);
-	printf("  READ(10)  %8.1f MB/s   pread  %8.1f MB/s   ratio %.2f (at least 0.90)\n", er, pr, er / pr);
+	printf("engine on %s, %u KiB a command, medians of %u rounds of %llu MB\n",
+	       loop_backend_name(b->loop), CHUNK / 1024, b->rounds,
+	       (unsigned long long)(b->bytes / 1000000));
+	printf("  WRITE(10) %8.1f MB/s   pwrite %8.1f MB/s   ratio %.2f (at least 0.80)\n", ew, pw,
+	       ew / pw);
+	printf("  READ(10)  %8.1f MB/s   pread  %8.1f MB/s   ratio %.2f (at least 0.90)\n", er, pr,
+	       er / pr);
 	printf("  100 GB disc: create %.2f ms, open %.2f ms (at most 10 each)\n", create, open_ms);
 }
 

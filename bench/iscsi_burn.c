@@ -1,6 +1,6 @@
 /*
- * Burns (or reads) through somebody's iSCSI target with WRITE(10)s of one size and a queue depth, to measure a peer:
- * tgt's DVD+R is what bench/peers compares our own engine with.
+ * Burns (or reads) through somebody's iSCSI target with WRITE(10)s of one size and a queue depth,
+ * to measure a peer: tgt's DVD+R is what bench/peers compares our own engine with.
  *
  * usage: iscsi_burn PORTAL TARGET LUN read|write BYTES BLOCKS_PER_COMMAND DEPTH; prints MB/s.
  */
@@ -36,8 +36,8 @@ static void command_done(struct iscsi_context *iscsi, int status, void *command_
 	b->in_flight--;
 	if (status != SCSI_STATUS_GOOD) {
 		if (!b->failed)
-			fprintf(stderr, "command failed at block %u: status %d: %s\n", b->next_lba, status,
-				iscsi_get_error(iscsi));
+			fprintf(stderr, "command failed at block %u: status %d: %s\n", b->next_lba,
+				status, iscsi_get_error(iscsi));
 		b->failed = true;
 	}
 	scsi_free_scsi_task(task);
@@ -51,10 +51,11 @@ static void start_command(struct burn *b)
 	uint32_t bytes = b->per_command * BLOCK;
 
 	if (b->write)
-		task = iscsi_write10_task(b->iscsi, b->lun, b->next_lba, b->data, bytes, BLOCK, 0, 0, 0, 0, 0,
-					  command_done, b);
+		task = iscsi_write10_task(b->iscsi, b->lun, b->next_lba, b->data, bytes, BLOCK, 0,
+					  0, 0, 0, 0, command_done, b);
 	else
-		task = iscsi_read10_task(b->iscsi, b->lun, b->next_lba, bytes, BLOCK, 0, 0, 0, 0, 0, command_done, b);
+		task = iscsi_read10_task(b->iscsi, b->lun, b->next_lba, bytes, BLOCK, 0, 0, 0, 0, 0,
+					 command_done, b);
 	if (!task) {
 		fprintf(stderr, "cannot queue a command: %s\n", iscsi_get_error(b->iscsi));
 		b->failed = true;
@@ -69,7 +70,8 @@ static bool pump(struct burn *b, unsigned depth)
 	while (b->in_flight < depth && b->next_lba < b->end_lba && !b->failed)
 		start_command(b);
 	while (b->in_flight) {
-		struct pollfd p = {.fd = iscsi_get_fd(b->iscsi), .events = (short)iscsi_which_events(b->iscsi)};
+		struct pollfd p = {.fd = iscsi_get_fd(b->iscsi),
+				   .events = (short)iscsi_which_events(b->iscsi)};
 
 		if (poll(&p, 1, 10000) <= 0 || iscsi_service(b->iscsi, p.revents) < 0) {
 			fprintf(stderr, "connection lost: %s\n", iscsi_get_error(b->iscsi));
@@ -87,7 +89,8 @@ static double seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* A power-on or medium-change attention is expected on a new nexus: take it before the clock starts. */
+/* A power-on or medium-change attention is expected on a new nexus: take it before the clock
+ * starts. */
 static bool settle(struct burn *b)
 {
 	for (int i = 0; i < 8; i++) {
@@ -110,7 +113,8 @@ int main(int argc, char **argv)
 	double start;
 
 	if (argc != 8) {
-		fprintf(stderr, "usage: iscsi_burn PORTAL TARGET LUN read|write BYTES BLOCKS_PER_COMMAND DEPTH\n");
+		fprintf(stderr, "usage: iscsi_burn PORTAL TARGET LUN read|write BYTES "
+				"BLOCKS_PER_COMMAND DEPTH\n");
 		return 2;
 	}
 	b.lun = atoi(argv[3]);

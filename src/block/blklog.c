@@ -1,4 +1,5 @@
-/* Filter "log"; see blklog.h. Everything goes to the file child first and is recorded when it succeeded. */
+/* Filter "log"; see blklog.h. Everything goes to the file child first and is recorded when it
+ * succeeded. */
 #include "block/blklog.h"
 
 #include <errno.h>
@@ -51,10 +52,12 @@ static co_fn int log_preadv(struct block_node *node, uint64_t off, const struct 
 	return block_preadv(node->file, off, iov);
 }
 
-static co_fn int log_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov, unsigned flags)
+static co_fn int log_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
+			     unsigned flags)
 {
 	int res = block_pwritev(node->file, off, iov, flags);
-	struct blklog_entry entry = { .kind = BLKLOG_WRITE, .fua = flags & BLOCK_FUA, .off = off, .len = iov->len };
+	struct blklog_entry entry = {
+		.kind = BLKLOG_WRITE, .fua = flags & BLOCK_FUA, .off = off, .len = iov->len};
 
 	if (res == 0) {
 		entry.data = g_malloc(iov->len);
@@ -69,7 +72,7 @@ static co_fn int log_flush(struct block_node *node)
 	int res = block_flush(node->file);
 
 	if (res == 0)
-		record(node, (struct blklog_entry){ .kind = BLKLOG_FLUSH });
+		record(node, (struct blklog_entry){.kind = BLKLOG_FLUSH});
 	return res;
 }
 
@@ -78,7 +81,7 @@ static co_fn int log_discard_zero(struct block_node *node, uint64_t off, uint64_
 	int res = block_discard_zero(node->file, off, len);
 
 	if (res == 0)
-		record(node, (struct blklog_entry){ .kind = BLKLOG_ZERO, .off = off, .len = len });
+		record(node, (struct blklog_entry){.kind = BLKLOG_ZERO, .off = off, .len = len});
 	return res;
 }
 
@@ -87,7 +90,8 @@ static co_fn int log_allocate(struct block_node *node, uint64_t off, uint64_t le
 	int res = block_allocate(node->file, off, len);
 
 	if (res == 0)
-		record(node, (struct blklog_entry){ .kind = BLKLOG_ALLOCATE, .off = off, .len = len });
+		record(node,
+		       (struct blklog_entry){.kind = BLKLOG_ALLOCATE, .off = off, .len = len});
 	return res;
 }
 
@@ -96,28 +100,29 @@ static co_fn int log_truncate(struct block_node *node, uint64_t len)
 	int res = block_truncate(node->file, len);
 
 	if (res == 0)
-		record(node, (struct blklog_entry){ .kind = BLKLOG_TRUNCATE, .off = len });
+		record(node, (struct blklog_entry){.kind = BLKLOG_TRUNCATE, .off = len});
 	return res;
 }
 
-static co_fn int log_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status, uint64_t *run)
+static co_fn int log_get_status(struct block_node *node, uint64_t off, uint64_t len,
+				unsigned *status, uint64_t *run)
 {
 	return block_get_status(node->file, off, len, status, run);
 }
 
 const struct block_driver block_log = {
-	.name         = "log",
-	.kind         = BLOCK_FILTER,
-	.state_size   = sizeof(struct blklog),
-	.open         = log_open,
-	.close        = log_close,
-	.preadv       = log_preadv,
-	.pwritev      = log_pwritev,
-	.flush        = log_flush,
+	.name = "log",
+	.kind = BLOCK_FILTER,
+	.state_size = sizeof(struct blklog),
+	.open = log_open,
+	.close = log_close,
+	.preadv = log_preadv,
+	.pwritev = log_pwritev,
+	.flush = log_flush,
 	.discard_zero = log_discard_zero,
-	.allocate     = log_allocate,
-	.truncate     = log_truncate,
-	.get_status   = log_get_status,
+	.allocate = log_allocate,
+	.truncate = log_truncate,
+	.get_status = log_get_status,
 };
 
 struct block_node *blklog_new(struct block_node *file)
@@ -138,7 +143,7 @@ const struct blklog_entry *blklog_entries(const struct block_node *node, unsigne
 
 void blklog_mark(struct block_node *node, uint64_t value)
 {
-	record(node, (struct blklog_entry){ .kind = BLKLOG_MARK, .off = value });
+	record(node, (struct blklog_entry){.kind = BLKLOG_MARK, .off = value});
 }
 
 struct blklog_entry *blklog_steal(struct block_node *node, unsigned *n)
@@ -160,19 +165,17 @@ void blklog_free(struct blklog_entry *entries, unsigned n)
 	g_free(entries);
 }
 
-co_fn int blklog_apply(const struct blklog_entry *entry, uint64_t from, uint64_t to, struct block_node *target)
+co_fn int blklog_apply(const struct blklog_entry *entry, uint64_t from, uint64_t to,
+		       struct block_node *target)
 {
 	switch (entry->kind) {
 	case BLKLOG_WRITE:
 		return block_pwrite(target, entry->off + from, entry->data + from, to - from, 0);
-	case BLKLOG_ZERO:
-		return block_discard_zero(target, entry->off, entry->len);
-	case BLKLOG_TRUNCATE:
-		return block_truncate(target, entry->off);
+	case BLKLOG_ZERO: return block_discard_zero(target, entry->off, entry->len);
+	case BLKLOG_TRUNCATE: return block_truncate(target, entry->off);
 	case BLKLOG_ALLOCATE:
 	case BLKLOG_FLUSH:
-	case BLKLOG_MARK:
-		return 0;
+	case BLKLOG_MARK: return 0;
 	}
 	return -EINVAL;
 }

@@ -1,24 +1,32 @@
 /*
- * Filter "log": remembers every write, zeroing, truncation, allocation and flush that passed through it, with data, so
- * that tests can build what the file may hold after a power cut at any point (formats.md 5.2).
+ * Filter "log": remembers every write, zeroing, truncation, allocation and flush that passed
+ * through it, with data, so that tests can build what the file may hold after a power cut at any
+ * point (formats.md 5.2).
  */
 #pragma once
 
 #include "block/block.h"
 
-enum blklog_kind { BLKLOG_WRITE, BLKLOG_ZERO, BLKLOG_TRUNCATE, BLKLOG_ALLOCATE, BLKLOG_FLUSH, BLKLOG_MARK };
+enum blklog_kind {
+	BLKLOG_WRITE,
+	BLKLOG_ZERO,
+	BLKLOG_TRUNCATE,
+	BLKLOG_ALLOCATE,
+	BLKLOG_FLUSH,
+	BLKLOG_MARK
+};
 
 struct blklog_entry {
 	enum blklog_kind kind;
-	bool fua;		/* WRITE: durable when it returned */
-	uint64_t off;		/* TRUNCATE: the new length; MARK: the value */
+	bool fua;     /* WRITE: durable when it returned */
+	uint64_t off; /* TRUNCATE: the new length; MARK: the value */
 	uint64_t len;
-	uint8_t *data;		/* WRITE; the log's own */
+	uint8_t *data; /* WRITE; the log's own */
 };
 
 /*
- * Over file, whose reference is taken. The filter has no map_shared(), so that progress lines are written and logged.
- * An operation enters the log once it succeeded.
+ * Over file, whose reference is taken. The filter has no map_shared(), so that progress lines are
+ * written and logged. An operation enters the log once it succeeded.
  */
 struct block_node *blklog_new(struct block_node *file);
 /* Valid until the next operation on the node. */
@@ -28,4 +36,5 @@ void blklog_mark(struct block_node *node, uint64_t value);
 struct blklog_entry *blklog_steal(struct block_node *node, unsigned *n);
 void blklog_free(struct blklog_entry *entries, unsigned n);
 /* Does the entry to target; of a write only bytes [from, to) of its data. */
-co_fn int blklog_apply(const struct blklog_entry *entry, uint64_t from, uint64_t to, struct block_node *target);
+co_fn int blklog_apply(const struct blklog_entry *entry, uint64_t from, uint64_t to,
+		       struct block_node *target);

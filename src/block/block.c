@@ -1,12 +1,14 @@
 /*
  * The core of the block layer: opening, requests, flushing, draining, statistics.
  *
- * Every data call passes the same gate: range and permission are checked with arithmetic that cannot wrap, the request
- * counts as in flight until it returned, and its outcome goes into the statistics. Drivers see valid requests only.
+ * Every data call passes the same gate: range and permission are checked with arithmetic that
+ * cannot wrap, the request counts as in flight until it returned, and its outcome goes into the
+ * statistics. Drivers see valid requests only.
  *
- * Flushes carry generations: each completed write raises write_gen, a successful flush moves flushed_gen to the
- * write_gen it began with. A flush that has nothing to do returns at once, concurrent ones join, and a failed one makes
- * every later one fail, since the kernel may have dropped the dirty pages (formats.md 8.1 no. 17).
+ * Flushes carry generations: each completed write raises write_gen, a successful flush moves
+ * flushed_gen to the write_gen it began with. A flush that has nothing to do returns at once,
+ * concurrent ones join, and a failed one makes every later one fail, since the kernel may have
+ * dropped the dirty pages (formats.md 8.1 no. 17).
  */
 #include "block/driver.h"
 
@@ -20,7 +22,8 @@ enum { ZERO_CHUNK = 64 * 1024, ZERO_PIECES = 16 };
 
 static const uint8_t zeros[ZERO_CHUNK];
 
-static struct block_node *node_new(const struct block_driver *driver, const char *name, unsigned flags)
+static struct block_node *node_new(const struct block_driver *driver, const char *name,
+				   unsigned flags)
 {
 	struct block_node *node = g_new0(struct block_node, 1);
 
@@ -31,7 +34,7 @@ static struct block_node *node_new(const struct block_driver *driver, const char
 	node->flags = flags;
 	node->writable = flags & BLOCK_RDWR;
 	node->refs = 1;
-	node->write_gen = 1;	/* what an earlier process wrote may not be durable either */
+	node->write_gen = 1; /* what an earlier process wrote may not be durable either */
 	return node;
 }
 
@@ -115,7 +118,8 @@ co_fn bool block_open_child(struct block_node *node, struct opts *options, GErro
 
 struct block_node *block_new_over(const struct block_driver *driver, struct block_node *file)
 {
-	struct block_node *node = node_new(driver, file ? file->name : driver->name, file ? file->flags : BLOCK_RDWR);
+	struct block_node *node =
+		node_new(driver, file ? file->name : driver->name, file ? file->flags : BLOCK_RDWR);
 
 	if (!file)
 		return node;
@@ -189,7 +193,8 @@ co_fn int block_preadv(struct block_node *node, uint64_t off, const struct iovs 
 	return request_end(node, res);
 }
 
-co_fn int block_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov, unsigned flags)
+co_fn int block_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
+			unsigned flags)
 {
 	int res;
 
@@ -218,7 +223,8 @@ co_fn int block_pread(struct block_node *node, uint64_t off, void *buf, size_t l
 	return block_preadv(node, off, &iov);
 }
 
-co_fn int block_pwrite(struct block_node *node, uint64_t off, const void *buf, size_t len, unsigned flags)
+co_fn int block_pwrite(struct block_node *node, uint64_t off, const void *buf, size_t len,
+		       unsigned flags)
 {
 	struct iovec one;
 	struct iovs iov = iovs_one(&one, (void *)buf, len);
@@ -267,12 +273,12 @@ static co_fn int write_zeros(struct block_node *node, uint64_t off, uint64_t len
 	int res = 0;
 
 	while (len > 0 && res >= 0) {
-		struct iovs iov = { .v = v };
+		struct iovs iov = {.v = v};
 
 		while (iov.n < ZERO_PIECES && iov.len < len) {
 			size_t piece = MIN((uint64_t)ZERO_CHUNK, len - iov.len);
 
-			v[iov.n++] = (struct iovec){ (void *)zeros, piece };
+			v[iov.n++] = (struct iovec){(void *)zeros, piece};
 			iov.len += piece;
 		}
 		res = node->driver->pwritev(node, off, &iov, 0);
@@ -337,7 +343,8 @@ co_fn int block_truncate(struct block_node *node, uint64_t len)
 	return request_end(node, res);
 }
 
-co_fn int block_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status, uint64_t *run)
+co_fn int block_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status,
+			   uint64_t *run)
 {
 	unsigned what = BLOCK_DATA;
 	uint64_t holds = len;

@@ -1,6 +1,6 @@
 /*
- * Filter "fault"; see fault.h. As a driver it takes one rule by options: "op", "nth", "times", "from", "to",
- * "error" (eio, enospc, ...), "delay-ms", "shorten"; "file.*" is the child.
+ * Filter "fault"; see fault.h. As a driver it takes one rule by options: "op", "nth", "times",
+ * "from", "to", "error" (eio, enospc, ...), "delay-ms", "shorten"; "file.*" is the child.
  */
 #include "block/fault.h"
 
@@ -15,7 +15,7 @@ struct counted_rule {
 };
 
 struct fault {
-	GArray *rules;	/* struct counted_rule */
+	GArray *rules; /* struct counted_rule */
 };
 
 static bool rule_fits(const struct fault_rule *rule, enum fault_op op, uint64_t off, uint64_t len)
@@ -27,7 +27,8 @@ static bool rule_fits(const struct fault_rule *rule, enum fault_op op, uint64_t 
 	return off + len > rule->from && (rule->to == 0 || off < rule->to);
 }
 
-static const struct fault_rule *rule_for(struct block_node *node, enum fault_op op, uint64_t off, uint64_t len)
+static const struct fault_rule *rule_for(struct block_node *node, enum fault_op op, uint64_t off,
+					 uint64_t len)
 {
 	struct fault *fault = node->state;
 	const struct fault_rule *acts = NULL;
@@ -39,21 +40,23 @@ static const struct fault_rule *rule_for(struct block_node *node, enum fault_op 
 		if (!rule_fits(&c->rule, op, off, len))
 			continue;
 		c->seen++;
-		if (!acts && c->seen >= first && (c->rule.times == 0 || c->seen < first + c->rule.times))
+		if (!acts && c->seen >= first &&
+		    (c->rule.times == 0 || c->seen < first + c->rule.times))
 			acts = &c->rule;
 	}
 	return acts;
 }
 
 /* 0: go on; else what the operation ends with. *shorten: bytes to write all the same. */
-static co_fn int act(struct block_node *node, enum fault_op op, uint64_t off, uint64_t len, uint64_t *shorten)
+static co_fn int act(struct block_node *node, enum fault_op op, uint64_t off, uint64_t len,
+		     uint64_t *shorten)
 {
 	const struct fault_rule *rule = rule_for(node, op, off, len);
 	struct fault_rule now;
 
 	if (!rule)
 		return 0;
-	now = *rule;	/* the list may change while it sleeps */
+	now = *rule; /* the list may change while it sleeps */
 	if (now.delay_ns)
 		co_sleep_ns(now.delay_ns);
 	if (shorten)
@@ -63,12 +66,14 @@ static co_fn int act(struct block_node *node, enum fault_op op, uint64_t off, ui
 
 static bool parse_rule(struct block_node *node, struct opts *options, GError **error)
 {
-	static const char *const ops[] = { "read", "write", "flush", "zero", "allocate", "truncate", "any", NULL };
-	static const char *const errors[] = { "none", "eio", "enospc", "erofs", "efbig", "enomem", NULL };
-	static const int errnums[] = { 0, EIO, ENOSPC, EROFS, EFBIG, ENOMEM };
+	static const char *const ops[] = {"read",     "write",    "flush", "zero",
+					  "allocate", "truncate", "any",   NULL};
+	static const char *const errors[] = {"none",  "eio",    "enospc", "erofs",
+					     "efbig", "enomem", NULL};
+	static const int errnums[] = {0, EIO, ENOSPC, EROFS, EFBIG, ENOMEM};
 	int op = FAULT_ANY, err = 1;
 	uint64_t nth = 1, times = 0, delay_ms = 0;
-	struct fault_rule rule = { 0 };
+	struct fault_rule rule = {0};
 	bool given = opts_get(options, "op") != NULL;
 
 	if (!opts_get_enum(options, "op", ops, &op, error) ||
@@ -118,7 +123,8 @@ static co_fn int fault_preadv(struct block_node *node, uint64_t off, const struc
 	return res < 0 ? res : block_preadv(node->file, off, iov);
 }
 
-static co_fn int write_beginning(struct block_node *node, uint64_t off, const struct iovs *iov, uint64_t len)
+static co_fn int write_beginning(struct block_node *node, uint64_t off, const struct iovs *iov,
+				 uint64_t len)
 {
 	void *part;
 	int res;
@@ -131,7 +137,8 @@ static co_fn int write_beginning(struct block_node *node, uint64_t off, const st
 	return res;
 }
 
-static co_fn int fault_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov, unsigned flags)
+static co_fn int fault_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
+			       unsigned flags)
 {
 	uint64_t shorten = 0;
 	int res = act(node, FAULT_WRITE, off, iov->len, &shorten);
@@ -174,7 +181,8 @@ static co_fn int fault_truncate(struct block_node *node, uint64_t len)
 	return res < 0 ? res : block_truncate(node->file, len);
 }
 
-static co_fn int fault_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status, uint64_t *run)
+static co_fn int fault_get_status(struct block_node *node, uint64_t off, uint64_t len,
+				  unsigned *status, uint64_t *run)
 {
 	return block_get_status(node->file, off, len, status, run);
 }
@@ -185,19 +193,19 @@ static void *fault_map_shared(struct block_node *node, uint64_t off, size_t len)
 }
 
 const struct block_driver block_fault = {
-	.name         = "fault",
-	.kind         = BLOCK_FILTER,
-	.state_size   = sizeof(struct fault),
-	.open         = fault_open,
-	.close        = fault_close,
-	.preadv       = fault_preadv,
-	.pwritev      = fault_pwritev,
-	.flush        = fault_flush,
+	.name = "fault",
+	.kind = BLOCK_FILTER,
+	.state_size = sizeof(struct fault),
+	.open = fault_open,
+	.close = fault_close,
+	.preadv = fault_preadv,
+	.pwritev = fault_pwritev,
+	.flush = fault_flush,
 	.discard_zero = fault_discard_zero,
-	.allocate     = fault_allocate,
-	.truncate     = fault_truncate,
-	.get_status   = fault_get_status,
-	.map_shared   = fault_map_shared,
+	.allocate = fault_allocate,
+	.truncate = fault_truncate,
+	.get_status = fault_get_status,
+	.map_shared = fault_map_shared,
 };
 
 struct block_node *fault_new(struct block_node *file)
@@ -211,7 +219,7 @@ struct block_node *fault_new(struct block_node *file)
 void fault_add(struct block_node *node, const struct fault_rule *rule)
 {
 	struct fault *fault = node->state;
-	struct counted_rule counted = { .rule = *rule };
+	struct counted_rule counted = {.rule = *rule};
 
 	g_array_append_val(fault->rules, counted);
 }

@@ -1,9 +1,10 @@
 /*
  * Driver "file": a regular file or a block device of the host, through the page cache.
  *
- * Options: "filename"; "create" (make it, it must not exist); "locking" (auto, on, off). Opening, locking, truncating and
- * looking for holes can wait for a disk or a server, so they run as jobs; reads, writes, syncs and fallocate go through
- * the loop. FUA is RWF_DSYNC, or a write and a sync where that is refused.
+ * Options: "filename"; "create" (make it, it must not exist); "locking" (auto, on, off). Opening,
+ * locking, truncating and looking for holes can wait for a disk or a server, so they run as jobs;
+ * reads, writes, syncs and fallocate go through the loop. FUA is RWF_DSYNC, or a write and a sync
+ * where that is refused.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,16 +28,20 @@
 
 enum { MAX_PIECES = 64, MAX_MAPS = 4, PIECES_LIMIT = 1024 /* IOV_MAX of Linux */ };
 
-enum { LOCK_TRIES = 100, LOCK_PAUSE_US = 10 * 1000 };	/* a second in all, in a worker thread */
+enum { LOCK_TRIES = 100, LOCK_PAUSE_US = 10 * 1000 }; /* a second in all, in a worker thread */
 
 enum locking { LOCKING_AUTO, LOCKING_ON, LOCKING_OFF };
 
 struct file {
-	int fd;			/* + 1, so that zeroed state has none */
+	int fd; /* + 1, so that zeroed state has none */
 	bool device;
 	bool no_punch, no_dsync, no_holes;
 	struct file_inline at_once;
-	struct { void *p; size_t len; struct gmem_guard *guard; } maps[MAX_MAPS];
+	struct {
+		void *p;
+		size_t len;
+		struct gmem_guard *guard;
+	} maps[MAX_MAPS];
 };
 
 static int file_fd(const struct block_node *node)
@@ -61,7 +66,8 @@ struct open_job {
 
 static int open_fd(struct open_job *job)
 {
-	int flags = O_CLOEXEC | O_NONBLOCK | (job->create ? O_CREAT | O_EXCL : 0);	/* a FIFO must not hang us */
+	int flags = O_CLOEXEC | O_NONBLOCK |
+		    (job->create ? O_CREAT | O_EXCL : 0); /* a FIFO must not hang us */
 
 	job->step = job->create ? "cannot create it" : "cannot open it";
 	job->writable = job->write;
@@ -115,8 +121,9 @@ static int take_locks(struct open_job *job)
 		unshared = PERM_WRITE | PERM_RESIZE;
 	job->step = NULL;
 	/*
-	 * A killed process whose io_uring the kernel still takes down has no descriptors any more and yet its locks, for some
-	 * milliseconds. So a holder that cannot be seen is given a moment; one that can is not.
+	 * A killed process whose io_uring the kernel still takes down has no descriptors any more
+	 * and yet its locks, for some milliseconds. So a holder that cannot be seen is given a
+	 * moment; one that can is not.
 	 */
 	for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
 		job->lock_res = file_lock(job->fd, used, unshared, &job->holder);
@@ -157,26 +164,30 @@ static bool open_failed(const struct open_job *job, int res, GError **error)
 	if (h->itself)
 		return err_set(error, EBUSY, "in use already by this process (pid %d)", h->pid);
 	if (h->pid)
-		return err_set(error, EBUSY, "in use by %s (pid %d)", *h->comm ? h->comm : "a program", h->pid);
+		return err_set(error, EBUSY, "in use by %s (pid %d)",
+			       *h->comm ? h->comm : "a program", h->pid);
 	return err_set(error, EBUSY, "in use by another program");
 }
 
-static bool locks_ok(struct block_node *node, const struct open_job *job, enum locking locking, GError **error)
+static bool locks_ok(struct block_node *node, const struct open_job *job, enum locking locking,
+		     GError **error)
 {
 	if (job->lock_res == 0)
 		return true;
 	if (locking == LOCKING_ON)
-		return err_set_errno(error, -job->lock_res, "locking=on, but the file cannot be locked");
-	log_line(LOG_WARN, "block", "%s: cannot be locked (%s); nothing keeps other programs from writing to it",
+		return err_set_errno(error, -job->lock_res,
+				     "locking=on, but the file cannot be locked");
+	log_line(LOG_WARN, "block",
+		 "%s: cannot be locked (%s); nothing keeps other programs from writing to it",
 		 node->name, strerror(-job->lock_res));
 	return true;
 }
 
 static co_fn bool file_open(struct block_node *node, struct opts *options, GError **error)
 {
-	static const char *const names[] = { "auto", "on", "off", NULL };
+	static const char *const names[] = {"auto", "on", "off", NULL};
 	struct file *file = node->state;
-	struct open_job job = { .fd = -1, .path = opts_get(options, "filename") };
+	struct open_job job = {.fd = -1, .path = opts_get(options, "filename")};
 	int locking = LOCKING_AUTO, res;
 
 	if (!job.path)
@@ -242,36 +253,40 @@ static unsigned pieces_from(const struct iovs *iov, size_t done, struct iovec *o
 }
 
 /* The rest of a request that the kernel cut short, or that has more pieces than one call takes. */
-static co_fn int transfer_rest(int fd, bool write, uint64_t off, const struct iovs *iov, size_t done, int rw_flags)
+static co_fn int transfer_rest(int fd, bool write, uint64_t off, const struct iovs *iov,
+			       size_t done, int rw_flags)
 {
 	struct iovec v[MAX_PIECES];
 
 	while (done < iov->len) {
 		unsigned n = pieces_from(iov, done, v);
-		int res = write ? co_pwritev(fd, v, n, off + done, rw_flags) : co_preadv(fd, v, n, off + done);
+		int res = write ? co_pwritev(fd, v, n, off + done, rw_flags)
+				: co_preadv(fd, v, n, off + done);
 
 		if (res == -EINTR || res == -EAGAIN)
 			continue;
 		if (res < 0)
 			return res;
 		if (res == 0)
-			return -EIO;	/* somebody made the file shorter behind our back */
+			return -EIO; /* somebody made the file shorter behind our back */
 		done += (size_t)res;
 	}
 	return 0;
 }
 
-static co_fn int transfer(struct block_node *node, bool write, uint64_t off, const struct iovs *iov, int rw_flags)
+static co_fn int transfer(struct block_node *node, bool write, uint64_t off, const struct iovs *iov,
+			  int rw_flags)
 {
 	unsigned n = MIN(iov->n, (unsigned)PIECES_LIMIT);
 	struct file *file = node->state;
 	int fd = file_fd(node), res = -EAGAIN;
 
 	if (!rw_flags)
-		res = write ? file_inline_pwritev(&file->at_once, fd, iov->v, n, iov->len, off) :
-			      file_inline_preadv(&file->at_once, fd, iov->v, n, iov->len, off);
+		res = write ? file_inline_pwritev(&file->at_once, fd, iov->v, n, iov->len, off)
+			    : file_inline_preadv(&file->at_once, fd, iov->v, n, iov->len, off);
 	if (res == -EAGAIN)
-		res = write ? co_pwritev(fd, iov->v, n, off, rw_flags) : co_preadv(fd, iov->v, n, off);
+		res = write ? co_pwritev(fd, iov->v, n, off, rw_flags)
+			    : co_preadv(fd, iov->v, n, off);
 	if (res >= 0 && (size_t)res == iov->len)
 		return 0;
 	if (res < 0 && res != -EINTR && res != -EAGAIN)
@@ -286,7 +301,8 @@ static co_fn int file_preadv(struct block_node *node, uint64_t off, const struct
 	return transfer(node, false, off, iov, 0);
 }
 
-static co_fn int file_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov, unsigned flags)
+static co_fn int file_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
+			      unsigned flags)
 {
 	struct file *file = node->state;
 	int res;
@@ -318,7 +334,7 @@ static co_fn int file_discard_zero(struct block_node *node, uint64_t off, uint64
 	res = co_fallocate(file_fd(node), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
 	if (res == -EOPNOTSUPP || res == -ENOSYS)
 		file->no_punch = true;
-	if (file->no_punch || (file->device && res == -EINVAL))	/* not in whole sectors */
+	if (file->no_punch || (file->device && res == -EINVAL)) /* not in whole sectors */
 		return -ENOTSUP;
 	return res;
 }
@@ -340,14 +356,16 @@ static int seek_run(void *arg)
 	job->data = next >= 0 && (uint64_t)next == job->off;
 	if (job->data)
 		next = lseek(job->fd, (off_t)job->off, SEEK_HOLE);
-	job->run = next > (off_t)job->off ? (uint64_t)next - job->off : job->len;	/* ENXIO: a hole to the end */
+	job->run = next > (off_t)job->off ? (uint64_t)next - job->off
+					  : job->len; /* ENXIO: a hole to the end */
 	job->run = MIN(job->run, job->len);
 	return 0;
 }
 
-static co_fn int file_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status, uint64_t *run)
+static co_fn int file_get_status(struct block_node *node, uint64_t off, uint64_t len,
+				 unsigned *status, uint64_t *run)
 {
-	struct seek_job job = { .fd = file_fd(node), .off = off, .len = len };
+	struct seek_job job = {.fd = file_fd(node), .off = off, .len = len};
 	struct file *file = node->state;
 
 	*status = BLOCK_DATA;
@@ -403,14 +421,15 @@ static int truncate_run(void *arg)
 	struct rlimit limit;
 
 	/* Beyond the limit the kernel would kill us with SIGXFSZ. */
-	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && job->len > limit.rlim_cur)
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+	    job->len > limit.rlim_cur)
 		return -EFBIG;
 	return ftruncate(job->fd, (off_t)job->len) < 0 ? -errno : 0;
 }
 
 static co_fn int file_truncate(struct block_node *node, uint64_t len)
 {
-	struct truncate_job job = { .fd = file_fd(node), .len = len };
+	struct truncate_job job = {.fd = file_fd(node), .len = len};
 	struct file *file = node->state;
 
 	return file->device ? -ENOTSUP : job_run(truncate_run, &job);
@@ -443,17 +462,17 @@ static void *file_map_shared(struct block_node *node, uint64_t off, size_t len)
 }
 
 const struct block_driver block_file = {
-	.name         = "file",
-	.kind         = BLOCK_PROTOCOL,
-	.state_size   = sizeof(struct file),
-	.open         = file_open,
-	.close        = file_close,
-	.preadv       = file_preadv,
-	.pwritev      = file_pwritev,
-	.flush        = file_flush,
+	.name = "file",
+	.kind = BLOCK_PROTOCOL,
+	.state_size = sizeof(struct file),
+	.open = file_open,
+	.close = file_close,
+	.preadv = file_preadv,
+	.pwritev = file_pwritev,
+	.flush = file_flush,
 	.discard_zero = file_discard_zero,
-	.allocate     = file_allocate,
-	.truncate     = file_truncate,
-	.get_status   = file_get_status,
-	.map_shared   = file_map_shared,
+	.allocate = file_allocate,
+	.truncate = file_truncate,
+	.get_status = file_get_status,
+	.map_shared = file_map_shared,
 };

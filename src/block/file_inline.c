@@ -7,9 +7,9 @@
 #include <sys/vfs.h>
 
 enum {
-	MAX_INLINE = 1 << 20,		/* longer ones take their time in any case */
-	MAX_BYTES_IN_TURN = 4 << 20,	/* then others get their turn */
-	SLOW_NS = 25000000,		/* one call; less may be another process that had the processor */
+	MAX_INLINE = 1 << 20,        /* longer ones take their time in any case */
+	MAX_BYTES_IN_TURN = 4 << 20, /* then others get their turn */
+	SLOW_NS = 25000000, /* one call; less may be another process that had the processor */
 	SLOW_AVERAGE_NS = 4000000,
 	CLOSED_FACTOR = 40,
 	XFS_MAGIC = 0x58465342,
@@ -22,12 +22,9 @@ static bool is_local(long type)
 	case TMPFS_MAGIC:
 	case RAMFS_MAGIC:
 	case XFS_MAGIC:
-	case F2FS_SUPER_MAGIC:
-		return true;
-	case (long)BTRFS_SUPER_MAGIC:
-		return true;
-	default:
-		return false;
+	case F2FS_SUPER_MAGIC: return true;
+	case (long)BTRFS_SUPER_MAGIC: return true;
+	default: return false;
 	}
 }
 
@@ -38,7 +35,8 @@ void file_inline_init(struct file_inline *in, int fd)
 	in->local = fstatfs(fd, &st) == 0 && is_local((long)st.f_type);
 }
 
-/* Lets other coroutines run when this turn has gone on for long; a burner without it would keep the loop to itself. */
+/* Lets other coroutines run when this turn has gone on for long; a burner without it would keep the
+ * loop to itself. */
 static co_fn void be_fair(struct file_inline *in, size_t len)
 {
 	struct loop_stats stats;
@@ -57,7 +55,8 @@ static co_fn void be_fair(struct file_inline *in, size_t len)
 
 static bool may_wait(const struct file_inline *in, size_t len)
 {
-	return in->local && len <= MAX_INLINE && (!in->closed_until_ns || loop_now_ns() >= in->closed_until_ns);
+	return in->local && len <= MAX_INLINE &&
+	       (!in->closed_until_ns || loop_now_ns() >= in->closed_until_ns);
 }
 
 static void judge(struct file_inline *in, uint64_t start_ns)
@@ -72,7 +71,8 @@ static void judge(struct file_inline *in, uint64_t start_ns)
 	}
 }
 
-co_fn int file_inline_preadv(struct file_inline *in, int fd, const struct iovec *v, unsigned n, size_t len, uint64_t off)
+co_fn int file_inline_preadv(struct file_inline *in, int fd, const struct iovec *v, unsigned n,
+			     size_t len, uint64_t off)
 {
 	uint64_t start;
 	ssize_t res;
@@ -101,7 +101,8 @@ co_fn int file_inline_preadv(struct file_inline *in, int fd, const struct iovec 
 	return (int)res;
 }
 
-co_fn int file_inline_pwritev(struct file_inline *in, int fd, const struct iovec *v, unsigned n, size_t len, uint64_t off)
+co_fn int file_inline_pwritev(struct file_inline *in, int fd, const struct iovec *v, unsigned n,
+			      size_t len, uint64_t off)
 {
 	uint64_t start;
 	ssize_t res;

@@ -1,9 +1,10 @@
 /*
  * Locks of the "file" driver; see file_lock.h.
  *
- * Byte 100 + i says "I use permission i", byte 200 + i "nobody else may". Both sides lock first and test second, so of
- * two that race at least one sees the other. Open-file-description locks carry no process id: the holder's name, for the
- * message, is looked up among the descriptors of the processes that we may look into (/proc/PID/fdinfo lists locks).
+ * Byte 100 + i says "I use permission i", byte 200 + i "nobody else may". Both sides lock first and
+ * test second, so of two that race at least one sees the other. Open-file-description locks carry
+ * no process id: the holder's name, for the message, is looked up among the descriptors of the
+ * processes that we may look into (/proc/PID/fdinfo lists locks).
  */
 #include "block/file_lock.h"
 
@@ -20,7 +21,7 @@ enum { BYTE_USED = 100, BYTE_UNSHARED = 200, N_PERMISSIONS = 4 };
 
 static int set_lock(int fd, int byte, short type)
 {
-	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 
 	return fcntl(fd, F_OFD_SETLK, &l) < 0 ? -errno : 0;
 }
@@ -56,7 +57,8 @@ static bool fdinfo_has_lock(const char *pid, const char *fd, int byte)
 		*last++ = '\0';
 		first = strrchr(line, ' ');
 		if (first)
-			found = atoll(first + 1) <= byte && (strcmp(last, "EOF") == 0 || atoll(last) >= byte);
+			found = atoll(first + 1) <= byte &&
+				(strcmp(last, "EOF") == 0 || atoll(last) >= byte);
 	}
 	fclose(f);
 	return found;
@@ -123,13 +125,13 @@ static void find_holder(int fd, int byte, struct lock_holder *holder)
 /* Whether somebody else has a lock on byte. */
 static int test_byte(int fd, int byte, struct lock_holder *holder)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 
 	if (fcntl(fd, F_OFD_GETLK, &l) < 0)
 		return -errno;
 	if (l.l_type == F_UNLCK)
 		return 0;
-	holder->pid = l.l_pid > 0 ? l.l_pid : 0;	/* known for the older kind of locks only */
+	holder->pid = l.l_pid > 0 ? l.l_pid : 0; /* known for the older kind of locks only */
 	find_holder(fd, byte, holder);
 	return -EBUSY;
 }
@@ -138,7 +140,7 @@ int file_lock(int fd, unsigned used, unsigned unshared, struct lock_holder *hold
 {
 	int res = 0;
 
-	*holder = (struct lock_holder){ 0 };
+	*holder = (struct lock_holder){0};
 	for (int i = 0; i < N_PERMISSIONS && res == 0; i++) {
 		if (used >> i & 1)
 			res = set_lock(fd, BYTE_USED + i, F_RDLCK);
@@ -151,7 +153,8 @@ int file_lock(int fd, unsigned used, unsigned unshared, struct lock_holder *hold
 		if (res == 0 && unshared >> i & 1)
 			res = test_byte(fd, BYTE_USED + i, holder);
 	}
-	if (res == -EAGAIN || res == -EACCES)	/* an exclusive lock of somebody who does not play by these rules */
+	if (res == -EAGAIN ||
+	    res == -EACCES) /* an exclusive lock of somebody who does not play by these rules */
 		res = -EBUSY;
 	if (res < 0)
 		unlock_all(fd);

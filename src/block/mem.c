@@ -1,7 +1,7 @@
 /*
- * Driver "mem": a sparse file in memory. Two levels of tables: pages of 4 KiB, groups of 1024 pages; what was never
- * written (or discarded in whole pages) has no page and reads as zeros. A fork looks up what it has not written itself
- * in the node that it was made from. Options: "size".
+ * Driver "mem": a sparse file in memory. Two levels of tables: pages of 4 KiB, groups of 1024
+ * pages; what was never written (or discarded in whole pages) has no page and reads as zeros. A
+ * fork looks up what it has not written itself in the node that it was made from. Options: "size".
  */
 #include "block/mem.h"
 
@@ -23,14 +23,15 @@ struct mem_group {
 struct mem {
 	struct mem_group **groups;
 	size_t n_groups;
-	struct block_node *base;	/* of a fork, or NULL */
-	GPtrArray *maps;	/* pages handed out by map_shared: they must not move or go */
+	struct block_node *base; /* of a fork, or NULL */
+	GPtrArray *maps;         /* pages handed out by map_shared: they must not move or go */
 };
 
 static uint8_t *own_page(const struct mem *mem, uint64_t off)
 {
 	uint64_t page = off / PAGE;
-	struct mem_group *group = page / GROUP_PAGES < mem->n_groups ? mem->groups[page / GROUP_PAGES] : NULL;
+	struct mem_group *group =
+		page / GROUP_PAGES < mem->n_groups ? mem->groups[page / GROUP_PAGES] : NULL;
 
 	return group ? group->pages[page % GROUP_PAGES] : NULL;
 }
@@ -74,7 +75,7 @@ static void page_drop(struct mem *mem, uint64_t off)
 	uint8_t *page = own_page(mem, off);
 
 	if (mem->base && page_get(mem, off))
-		page = page_make(mem, off);	/* hides the page below */
+		page = page_make(mem, off); /* hides the page below */
 	if (!page)
 		return;
 	if (mem->base || page_is_mapped(mem, page)) {
@@ -172,7 +173,8 @@ static co_fn int mem_preadv(struct block_node *node, uint64_t off, const struct 
 	return 0;
 }
 
-static co_fn int mem_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov, unsigned flags)
+static co_fn int mem_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
+			     unsigned flags)
 {
 	struct mem *mem = node->state;
 	size_t done = 0;
@@ -208,7 +210,8 @@ static co_fn int mem_allocate(struct block_node *node, uint64_t off, uint64_t le
 	return 0;
 }
 
-static co_fn int mem_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status, uint64_t *run)
+static co_fn int mem_get_status(struct block_node *node, uint64_t off, uint64_t len,
+				unsigned *status, uint64_t *run)
 {
 	struct mem *mem = node->state;
 	bool data = page_get(mem, off) != NULL;
@@ -236,19 +239,19 @@ static void *mem_map_shared(struct block_node *node, uint64_t off, size_t len)
 }
 
 const struct block_driver block_mem = {
-	.name         = "mem",
-	.kind         = BLOCK_PROTOCOL,
-	.state_size   = sizeof(struct mem),
-	.open         = mem_open,
-	.close        = mem_close,
-	.preadv       = mem_preadv,
-	.pwritev      = mem_pwritev,
-	.flush        = mem_flush,
+	.name = "mem",
+	.kind = BLOCK_PROTOCOL,
+	.state_size = sizeof(struct mem),
+	.open = mem_open,
+	.close = mem_close,
+	.preadv = mem_preadv,
+	.pwritev = mem_pwritev,
+	.flush = mem_flush,
 	.discard_zero = mem_discard_zero,
-	.allocate     = mem_allocate,
-	.truncate     = mem_resize,
-	.get_status   = mem_get_status,
-	.map_shared   = mem_map_shared,
+	.allocate = mem_allocate,
+	.truncate = mem_resize,
+	.get_status = mem_get_status,
+	.map_shared = mem_map_shared,
 };
 
 struct block_node *block_mem_new(uint64_t length, const void *data, size_t n)
@@ -259,7 +262,8 @@ struct block_node *block_mem_new(uint64_t length, const void *data, size_t n)
 	mem_resize(node, length);
 	node->length = length;
 	for (size_t done = 0; done < n; done += PAGE)
-		memcpy(page_make(mem, done), (const uint8_t *)data + done, MIN((size_t)PAGE, n - done));
+		memcpy(page_make(mem, done), (const uint8_t *)data + done,
+		       MIN((size_t)PAGE, n - done));
 	return node;
 }
 

@@ -1,8 +1,9 @@
 /*
  * Driver "raw": the bytes of a file child as they are, or a window of them.
  *
- * Options: "offset" and "size" (default: from offset to the end of the child); "file.*" or "filename" for the child.
- * A child that grows or shrinks later does not move the window; truncating is passed on only without a window.
+ * Options: "offset" and "size" (default: from offset to the end of the child); "file.*" or
+ * "filename" for the child. A child that grows or shrinks later does not move the window;
+ * truncating is passed on only without a window.
  */
 #include "block/drivers.h"
 
@@ -21,16 +22,20 @@ static co_fn bool raw_open(struct block_node *node, struct opts *options, GError
 	struct raw *raw = node->state;
 	uint64_t size = 0;
 
-	if (!opts_get_size(options, "offset", &raw->start, error) || !opts_get_size(options, "size", &size, error))
+	if (!opts_get_size(options, "offset", &raw->start, error) ||
+	    !opts_get_size(options, "size", &size, error))
 		return false;
 	if (!block_open_child(node, options, error))
 		return false;
 	if (raw->start > node->file->length)
-		return err_set(error, EINVAL, "offset=%" PRIu64 " is behind the end (%" PRIu64 " bytes)",
+		return err_set(error, EINVAL,
+			       "offset=%" PRIu64 " is behind the end (%" PRIu64 " bytes)",
 			       raw->start, node->file->length);
 	if (size > node->file->length - raw->start)
-		return err_set(error, EINVAL, "size=%" PRIu64 " from offset %" PRIu64 " runs over the end (%" PRIu64
-			       " bytes)", size, raw->start, node->file->length);
+		return err_set(error, EINVAL,
+			       "size=%" PRIu64 " from offset %" PRIu64
+			       " runs over the end (%" PRIu64 " bytes)",
+			       size, raw->start, node->file->length);
 	raw->window = raw->start > 0 || size > 0;
 	node->length = size > 0 ? size : node->file->length - raw->start;
 	return true;
@@ -43,7 +48,8 @@ static co_fn int raw_preadv(struct block_node *node, uint64_t off, const struct 
 	return block_preadv(node->file, raw->start + off, iov);
 }
 
-static co_fn int raw_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov, unsigned flags)
+static co_fn int raw_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
+			     unsigned flags)
 {
 	struct raw *raw = node->state;
 
@@ -71,7 +77,8 @@ static co_fn int raw_truncate(struct block_node *node, uint64_t len)
 	return raw->window ? -ENOTSUP : block_truncate(node->file, len);
 }
 
-static co_fn int raw_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status, uint64_t *run)
+static co_fn int raw_get_status(struct block_node *node, uint64_t off, uint64_t len,
+				unsigned *status, uint64_t *run)
 {
 	struct raw *raw = node->state;
 
@@ -86,15 +93,15 @@ static void *raw_map_shared(struct block_node *node, uint64_t off, size_t len)
 }
 
 const struct block_driver block_raw = {
-	.name         = "raw",
-	.kind         = BLOCK_FORMAT,
-	.state_size   = sizeof(struct raw),
-	.open         = raw_open,
-	.preadv       = raw_preadv,
-	.pwritev      = raw_pwritev,
+	.name = "raw",
+	.kind = BLOCK_FORMAT,
+	.state_size = sizeof(struct raw),
+	.open = raw_open,
+	.preadv = raw_preadv,
+	.pwritev = raw_pwritev,
 	.discard_zero = raw_discard_zero,
-	.allocate     = raw_allocate,
-	.truncate     = raw_truncate,
-	.get_status   = raw_get_status,
-	.map_shared   = raw_map_shared,
+	.allocate = raw_allocate,
+	.truncate = raw_truncate,
+	.get_status = raw_get_status,
+	.map_shared = raw_map_shared,
 };

@@ -89,7 +89,8 @@ static enum disc_status cd_track_info(const struct disc *d, unsigned number,
 		return DISC_OK;
 	if (d->params.write_type == WRITE_SAO) {
 		/* Of a later session real drives tell the pregap's address only once they know the
-		 * cue sheet: cdrskin -msinfo, which asks in this mode, prints what genisoimage takes. */
+		 * cue sheet: cdrskin -msinfo, which asks in this mode, prints what genisoimage
+		 * takes. */
 		if (d->cue || !d->state->tracks->len)
 			out->start = session->start - CD_PREGAP;
 		out->nwa = d->cue ? cue_next_from_host(d->cue, d->cue->begin) : out->start;

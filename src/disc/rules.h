@@ -28,7 +28,7 @@ enum {
 	CD_RUN_OUT = 2,
 };
 
-enum { WRITE_INCREMENTAL, WRITE_TAO, WRITE_SAO, WRITE_RAW }; /* disc_write_params.write_type */
+enum { WRITE_INCREMENTAL, WRITE_TAO, WRITE_SAO, WRITE_RAW };  /* disc_write_params.write_type */
 enum { BLOCK_RAW = 0, BLOCK_MODE1 = 8, BLOCK_XA_FORM1 = 10 }; /* .block_type, disc_track.form */
 
 /* Whether track at once takes such blocks on a CD. */

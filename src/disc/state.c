@@ -83,10 +83,11 @@ const struct disc_blob *state_find_blob(const struct disc_state *s, uint32_t typ
 	return find_blob(s, type, key);
 }
 
-void state_put_blob(struct disc_state *s, uint32_t type, uint32_t key, const void *data, uint32_t len)
+void state_put_blob(struct disc_state *s, uint32_t type, uint32_t key, const void *data,
+		    uint32_t len)
 {
 	struct disc_blob *old = find_blob(s, type, key);
-	struct disc_blob blob = { .type = type, .key = key, .len = len };
+	struct disc_blob blob = {.type = type, .key = key, .len = len};
 
 	if (len > 0)
 		blob.data = memdup(data, len);
@@ -94,7 +95,8 @@ void state_put_blob(struct disc_state *s, uint32_t type, uint32_t key, const voi
 		g_free(old->data);
 		*old = blob;
 	} else if (old) {
-		g_array_remove_index(s->blobs, (unsigned)(old - (struct disc_blob *)s->blobs->data));
+		g_array_remove_index(s->blobs,
+				     (unsigned)(old - (struct disc_blob *)s->blobs->data));
 	} else if (len > 0) {
 		g_array_append_val(s->blobs, blob);
 	}

@@ -1,9 +1,9 @@
 /*
  * The .disc store at work: commits, and data going straight to its place in a plane.
  *
- * A commit turns the state into rows, compares them with those committed last and appends what changed to the journal;
- * when the journal is full, the whole state goes to the other slot instead. Data that rows make visible is flushed
- * before the rows are written, never after.
+ * A commit turns the state into rows, compares them with those committed last and appends what
+ * changed to the journal; when the journal is full, the whole state goes to the other slot instead.
+ * Data that rows make visible is flushed before the rows are written, never after.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,7 +18,8 @@ static bool acceptable(struct disc_store *s, const struct disc_state *state)
 
 	if (store_check_state(s, state, &error))
 		return true;
-	log_line(LOG_ERROR, "disc", "%s: state not committed: %s", block_name(s->node), error->message);
+	log_line(LOG_ERROR, "disc", "%s: state not committed: %s", block_name(s->node),
+		 error->message);
 	g_error_free(error);
 	return false;
 }
@@ -47,7 +48,8 @@ static co_fn int commit_locked(struct disc_store *s, const struct disc_state *st
 	if (rows_encoded_len(&s->scratch) > slot_body_max(s))
 		return -ENOSPC;
 	g_byte_array_set_size(s->stream, 0);
-	/* A track that changed may show more data than before, whether the caller thought of it or not. */
+	/* A track that changed may show more data than before, whether the caller thought of it or
+	 * not. */
 	if (rows_diff(&s->committed, &s->scratch, s->stream) || visible)
 		res = block_flush(s->node);
 	if (res < 0 || s->stream->len == 0)
@@ -74,8 +76,8 @@ co_fn int disc_store_commit(struct disc_store *s, const struct disc_state *state
 }
 
 /* Where sectors of a plane lie; -EINVAL where there are none. */
-static int locate(const struct disc_store *s, enum disc_plane plane, int32_t lba, uint32_t sectors, uint64_t *off,
-		  uint64_t *len)
+static int locate(const struct disc_store *s, enum disc_plane plane, int32_t lba, uint32_t sectors,
+		  uint64_t *off, uint64_t *len)
 {
 	const struct store_plane *p = &s->super.planes[plane];
 	int64_t index = (int64_t)lba - p->first;
@@ -102,8 +104,8 @@ static void hide_pending(const struct disc_store *s, uint64_t off, const struct 
 	}
 }
 
-co_fn int disc_store_read(struct disc_store *s, enum disc_plane plane, int32_t lba, uint32_t sectors,
-			  const struct iovs *iov)
+co_fn int disc_store_read(struct disc_store *s, enum disc_plane plane, int32_t lba,
+			  uint32_t sectors, const struct iovs *iov)
 {
 	uint64_t off, len;
 	int res = locate(s, plane, lba, sectors, &off, &len);
@@ -116,8 +118,8 @@ co_fn int disc_store_read(struct disc_store *s, enum disc_plane plane, int32_t l
 	return res;
 }
 
-co_fn int disc_store_write(struct disc_store *s, enum disc_plane plane, int32_t lba, uint32_t sectors,
-			   const struct iovs *iov)
+co_fn int disc_store_write(struct disc_store *s, enum disc_plane plane, int32_t lba,
+			   uint32_t sectors, const struct iovs *iov)
 {
 	uint64_t off, len;
 	int res = locate(s, plane, lba, sectors, &off, &len);
@@ -127,7 +129,8 @@ co_fn int disc_store_write(struct disc_store *s, enum disc_plane plane, int32_t 
 	return s->writable ? block_pwritev(s->node, off, iov, 0) : -EROFS;
 }
 
-co_fn int disc_store_punch(struct disc_store *s, enum disc_plane plane, int32_t lba, uint32_t sectors)
+co_fn int disc_store_punch(struct disc_store *s, enum disc_plane plane, int32_t lba,
+			   uint32_t sectors)
 {
 	uint64_t off, len;
 	int res = locate(s, plane, lba, sectors, &off, &len);
@@ -157,10 +160,10 @@ struct block_node *disc_store_node(const struct disc_store *s)
 	return s->node;
 }
 
-bool disc_store_plane_range(const struct disc_store *s, enum disc_plane plane, int32_t lba, uint32_t sectors,
-			    struct disc_punch *range)
+bool disc_store_plane_range(const struct disc_store *s, enum disc_plane plane, int32_t lba,
+			    uint32_t sectors, struct disc_punch *range)
 {
-	*range = (struct disc_punch){ .plane = plane };
+	*range = (struct disc_punch){.plane = plane};
 	return locate(s, plane, lba, sectors, &range->off, &range->len) == 0;
 }
 

@@ -1,7 +1,7 @@
 /*
- * Finding the superblock: copy B is the file's last block, copy A is where B says, or 6 MiB before the end. When neither
- * is there, a short search backwards for copy A tells a file that was cut off or appended to from one that is something
- * else; what it finds goes into the message only.
+ * Finding the superblock: copy B is the file's last block, copy A is where B says, or 6 MiB before
+ * the end. When neither is there, a short search backwards for copy A tells a file that was cut off
+ * or appended to from one that is something else; what it finds goes into the message only.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,8 +12,8 @@
 
 enum { SEARCH_STEPS = 4096 };
 
-static co_fn enum super_result read_copy(struct block_node *node, uint64_t off, struct super_found *copy,
-					 GError **error)
+static co_fn enum super_result read_copy(struct block_node *node, uint64_t off,
+					 struct super_found *copy, GError **error)
 {
 	int res = block_pread(node, off, copy->block, STORE_BLOCK);
 
@@ -24,19 +24,25 @@ static co_fn enum super_result read_copy(struct block_node *node, uint64_t off, 
 	return super_decode(&copy->super, copy->block, error);
 }
 
-static bool explain_found(const struct store_super *super, uint64_t off, uint64_t len, GError **error)
+static bool explain_found(const struct store_super *super, uint64_t off, uint64_t len,
+			  GError **error)
 {
 	if (super->file_len > len)
-		return err_set(error, EINVAL, "truncated: its tail is missing (length %" PRIu64 ", superblock copy A "
-			       "at 0x%" PRIx64 " says %" PRIu64 "); restore it from a complete copy", len, off,
-			       super->file_len);
-	return err_set(error, EINVAL, "something was appended to it (length %" PRIu64 ", superblock copy A at 0x%"
-		       PRIx64 " says %" PRIu64 "); \"truncate -s %" PRIu64 "\" would undo that", len, off,
-		       super->file_len, super->file_len);
+		return err_set(
+			error, EINVAL,
+			"truncated: its tail is missing (length %" PRIu64 ", superblock copy A "
+			"at 0x%" PRIx64 " says %" PRIu64 "); restore it from a complete copy",
+			len, off, super->file_len);
+	return err_set(error, EINVAL,
+		       "something was appended to it (length %" PRIu64
+		       ", superblock copy A at 0x%" PRIx64 " says %" PRIu64
+		       "); \"truncate -s %" PRIu64 "\" would undo that",
+		       len, off, super->file_len, super->file_len);
 }
 
 /* Neither copy is where it should be: says why, as well as can be told. Always false. */
-static co_fn bool explain(struct block_node *node, bool damaged, struct super_found *copy, GError **error)
+static co_fn bool explain(struct block_node *node, bool damaged, struct super_found *copy,
+			  GError **error)
 {
 	uint64_t len = block_length(node);
 	uint64_t off = len / META_ALIGN * META_ALIGN;
@@ -49,8 +55,10 @@ static co_fn bool explain(struct block_node *node, bool damaged, struct super_fo
 			break;
 	}
 	if (damaged)
-		return err_set(error, EIO, "both copies of the superblock are damaged (checksum); restore the file "
-			       "from a copy");
+		return err_set(
+			error, EIO,
+			"both copies of the superblock are damaged (checksum); restore the file "
+			"from a copy");
 	return err_set(error, EINVAL, "not a .disc file (no superblock in its last 4096 bytes)");
 }
 
@@ -87,16 +95,19 @@ co_fn bool super_find(struct block_node *node, struct super_found *found, GError
 	}
 	g_clear_error(&why);
 	if (b == SUPER_OK) {
-		if (found->super.meta_off == len - STORE_BLOCK)	/* cut off just behind copy A */
+		if (found->super.meta_off == len - STORE_BLOCK) /* cut off just behind copy A */
 			return explain_found(&found->super, found->super.meta_off, len, error);
 		if (found->super.file_len != len)
-			return err_set(error, EINVAL, "is %" PRIu64 " bytes long, its superblock says %" PRIu64
-				       "; restore it from a complete copy", len, found->super.file_len);
+			return err_set(error, EINVAL,
+				       "is %" PRIu64 " bytes long, its superblock says %" PRIu64
+				       "; restore it from a complete copy",
+				       len, found->super.file_len);
 		compare_copies(node, found);
 		return true;
 	}
 	found->heal_b = true;
-	if (read_copy(node, len - META_LEN, found, NULL) == SUPER_OK && found->super.file_len == len)
+	if (read_copy(node, len - META_LEN, found, NULL) == SUPER_OK &&
+	    found->super.file_len == len)
 		return true;
 	return explain(node, b == SUPER_DAMAGED, found, error);
 }
@@ -120,7 +131,8 @@ co_fn bool disc_store_probe(struct block_node *file)
 		enum super_result b = read_copy(file, len - STORE_BLOCK, copy, NULL);
 
 		is = (b != SUPER_FOREIGN && b != SUPER_UNREADABLE) ||
-		     (read_copy(file, len - META_LEN, copy, NULL) == SUPER_OK && copy->super.file_len == len);
+		     (read_copy(file, len - META_LEN, copy, NULL) == SUPER_OK &&
+		      copy->super.file_len == len);
 	}
 	g_free(copy);
 	return is;

@@ -1,7 +1,8 @@
 /*
- * The history ring: what happened to a disc and when. Entries of 32 bytes with their own checksum; the newest is the
- * one with the highest sequence number, which also says its place, so nothing needs to be found at open. Entries are
- * written lazily: after a power cut the last ones may be missing, the state never depends on them.
+ * The history ring: what happened to a disc and when. Entries of 32 bytes with their own checksum;
+ * the newest is the one with the highest sequence number, which also says its place, so nothing
+ * needs to be found at open. Entries are written lazily: after a power cut the last ones may be
+ * missing, the state never depends on them.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,7 +10,15 @@
 #include "base/bytes.h"
 #include "disc/store_priv.h"
 
-enum { HE_TIME = 0, HE_EVENT = 8, HE_LBA = 12, HE_BLOCKS = 16, HE_SEQ = 24, HE_CRC = 28, HE_LEN = 32 };
+enum {
+	HE_TIME = 0,
+	HE_EVENT = 8,
+	HE_LBA = 12,
+	HE_BLOCKS = 16,
+	HE_SEQ = 24,
+	HE_CRC = 28,
+	HE_LEN = 32
+};
 
 static uint32_t ring_size(const struct disc_store *s)
 {
@@ -20,7 +29,8 @@ static bool entry_valid(const uint8_t *entry, uint32_t index, uint32_t size)
 {
 	uint32_t seq = get_le32(entry + HE_SEQ);
 
-	return seq > 0 && (seq - 1) % size == index && crc32c(0, entry, HE_CRC) == get_le32(entry + HE_CRC);
+	return seq > 0 && (seq - 1) % size == index &&
+	       crc32c(0, entry, HE_CRC) == get_le32(entry + HE_CRC);
 }
 
 /* Reads the whole ring; *newest is 0 when it is empty. */
@@ -72,7 +82,8 @@ static co_fn int append_entry(struct disc_store *s, const struct disc_history *h
 	put_le64(entry + HE_BLOCKS, h->blocks);
 	put_le32(entry + HE_SEQ, seq);
 	put_le32(entry + HE_CRC, crc32c(0, entry, HE_CRC));
-	res = block_pwrite(s->node, s->super.history_off + (uint64_t)((seq - 1) % size) * HE_LEN, entry, HE_LEN, 0);
+	res = block_pwrite(s->node, s->super.history_off + (uint64_t)((seq - 1) % size) * HE_LEN,
+			   entry, HE_LEN, 0);
 	if (res == 0)
 		s->history_seq = seq;
 	return res;
@@ -106,8 +117,10 @@ co_fn struct disc_history *disc_store_read_history(struct disc_store *s, unsigne
 			if (!entry_valid(e, (seq - 1) % size, size) || get_le32(e + HE_SEQ) != seq)
 				continue;
 			list[(*n)++] = (struct disc_history){
-				.time_ns = get_le64(e + HE_TIME), .event = get_le32(e + HE_EVENT),
-				.lba = (int32_t)get_le32(e + HE_LBA), .blocks = get_le64(e + HE_BLOCKS),
+				.time_ns = get_le64(e + HE_TIME),
+				.event = get_le32(e + HE_EVENT),
+				.lba = (int32_t)get_le32(e + HE_LBA),
+				.blocks = get_le64(e + HE_BLOCKS),
 			};
 		}
 	}

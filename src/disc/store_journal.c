@@ -1,8 +1,9 @@
 /*
- * The journal behind a slot: each commit appends blocks of 4 KiB that were not written since the slot was. A block
- * counts when its checksum, generation, nonce and place fit the slot and it chains to the checksum of the block before
- * it (of the slot's header for the first), so nothing of an earlier life can come back. A transaction larger than one
- * block counts when all of its parts are there.
+ * The journal behind a slot: each commit appends blocks of 4 KiB that were not written since the
+ * slot was. A block counts when its checksum, generation, nonce and place fit the slot and it
+ * chains to the checksum of the block before it (of the slot's header for the first), so nothing of
+ * an earlier life can come back. A transaction larger than one block counts when all of its parts
+ * are there.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,8 +16,17 @@
 static const char magic[4] = "OBJR";
 
 enum {
-	JB_MAGIC = 0, JB_CRC = 4, JB_GENERATION = 8, JB_NONCE = 16, JB_SEQ = 24, JB_PREV_CRC = 28, JB_TIME = 32,
-	JB_PART = 40, JB_PARTS = 42, JB_LEN = 44, JB_DATA = 48,
+	JB_MAGIC = 0,
+	JB_CRC = 4,
+	JB_GENERATION = 8,
+	JB_NONCE = 16,
+	JB_SEQ = 24,
+	JB_PREV_CRC = 28,
+	JB_TIME = 32,
+	JB_PART = 40,
+	JB_PARTS = 42,
+	JB_LEN = 44,
+	JB_DATA = 48,
 	JB_ROOM = STORE_BLOCK - JB_DATA,
 };
 
@@ -38,28 +48,33 @@ static bool block_intact(const uint8_t *block)
 /* Of the slot in use, at its place. */
 static bool block_fits(const struct disc_store *s, const uint8_t *block, unsigned seq)
 {
-	return get_le64(block + JB_NONCE) == s->slot.nonce && get_le64(block + JB_GENERATION) == s->slot.generation &&
+	return get_le64(block + JB_NONCE) == s->slot.nonce &&
+	       get_le64(block + JB_GENERATION) == s->slot.generation &&
 	       get_le32(block + JB_SEQ) == seq && block_intact(block);
 }
 
-co_fn int journal_begins(struct disc_store *s, unsigned index, uint64_t generation, uint64_t nonce, bool *begins)
+co_fn int journal_begins(struct disc_store *s, unsigned index, uint64_t generation, uint64_t nonce,
+			 bool *begins)
 {
 	uint8_t *block = g_malloc(STORE_BLOCK);
 	int res = block_pread(s->node, s->super.slots[index].journal_off, block, STORE_BLOCK);
 
 	*begins = res == 0 && block_intact(block) &&
-		  (nonce ? get_le64(block + JB_GENERATION) == generation && get_le64(block + JB_NONCE) == nonce :
-			   get_le64(block + JB_GENERATION) > generation);
+		  (nonce ? get_le64(block + JB_GENERATION) == generation &&
+				   get_le64(block + JB_NONCE) == nonce
+			 : get_le64(block + JB_GENERATION) > generation);
 	g_free(block);
 	return res;
 }
 
-/* Appends the payload of the transaction that begins at block seq; returns its blocks, 0 if it is not complete. */
-static unsigned collect(const struct disc_store *s, const uint8_t *journal, unsigned seq, GByteArray *stream,
-			uint32_t *last_crc)
+/* Appends the payload of the transaction that begins at block seq; returns its blocks, 0 if it is
+ * not complete. */
+static unsigned collect(const struct disc_store *s, const uint8_t *journal, unsigned seq,
+			GByteArray *stream, uint32_t *last_crc)
 {
 	unsigned blocks = s->super.slots[s->slot.index].journal_blocks;
-	unsigned parts = seq < blocks ? get_le16(journal + (size_t)seq * STORE_BLOCK + JB_PARTS) : 0;
+	unsigned parts =
+		seq < blocks ? get_le16(journal + (size_t)seq * STORE_BLOCK + JB_PARTS) : 0;
 	uint32_t crc = s->slot.last_crc;
 
 	if (parts == 0 || parts > blocks - seq)
@@ -78,8 +93,9 @@ static unsigned collect(const struct disc_store *s, const uint8_t *journal, unsi
 }
 
 /*
- * Whether a transaction that begins behind stop exists: then the one at stop had been acknowledged, and what is there
- * now is a failure of the medium. Leftover parts of a torn transaction begin at stop or before.
+ * Whether a transaction that begins behind stop exists: then the one at stop had been acknowledged,
+ * and what is there now is a failure of the medium. Leftover parts of a torn transaction begin at
+ * stop or before.
  */
 static bool goes_on_after(const struct disc_store *s, const uint8_t *journal, unsigned stop)
 {
@@ -95,7 +111,8 @@ static bool goes_on_after(const struct disc_store *s, const uint8_t *journal, un
 	return false;
 }
 
-static bool replay_all(struct disc_store *s, const uint8_t *journal, GByteArray *stream, GError **error)
+static bool replay_all(struct disc_store *s, const uint8_t *journal, GByteArray *stream,
+		       GError **error)
 {
 	uint64_t off = s->super.slots[s->slot.index].journal_off;
 	unsigned n;
@@ -114,7 +131,9 @@ static bool replay_all(struct disc_store *s, const uint8_t *journal, GByteArray 
 	if (!goes_on_after(s, journal, s->slot.journal_used))
 		return true;
 	if (s->writable)
-		return err_set(error, EIO, "the journal block at 0x%" PRIx64 " is damaged (checksum), later ones are "
+		return err_set(error, EIO,
+			       "the journal block at 0x%" PRIx64
+			       " is damaged (checksum), later ones are "
 			       "not; open it read-only to rescue what was recorded before",
 			       off + (uint64_t)s->slot.journal_used * STORE_BLOCK);
 	s->damaged = true;
@@ -134,7 +153,8 @@ co_fn bool journal_replay(struct disc_store *s, GError **error)
 		return err_set(error, ENOMEM, "no memory for a journal of %zu bytes", len);
 	res = block_pread(s->node, place->journal_off, journal, len);
 	if (res < 0) {
-		ok = err_set_errno(error, -res, "reading the journal at 0x%" PRIx64, place->journal_off);
+		ok = err_set_errno(error, -res, "reading the journal at 0x%" PRIx64,
+				   place->journal_off);
 	} else {
 		stream = g_byte_array_new();
 		ok = replay_all(s, journal, stream, error);
@@ -153,12 +173,13 @@ bool journal_has_room(const struct disc_store *s, size_t stream_len)
 {
 	unsigned blocks = s->super.slots[s->slot.index].journal_blocks;
 
-	return stream_len <= (size_t)blocks * JB_ROOM && parts_of(stream_len) <= blocks - s->slot.journal_used;
+	return stream_len <= (size_t)blocks * JB_ROOM &&
+	       parts_of(stream_len) <= blocks - s->slot.journal_used;
 }
 
 /* Returns the checksum of the block. */
-static uint32_t build_block(const struct disc_store *s, uint8_t *block, unsigned part, unsigned parts, uint32_t prev_crc,
-			    const GByteArray *stream)
+static uint32_t build_block(const struct disc_store *s, uint8_t *block, unsigned part,
+			    unsigned parts, uint32_t prev_crc, const GByteArray *stream)
 {
 	uint32_t pos = part * JB_ROOM;
 	uint32_t len = MIN(stream->len - pos, (uint32_t)JB_ROOM);
@@ -180,14 +201,16 @@ static uint32_t build_block(const struct disc_store *s, uint8_t *block, unsigned
 
 co_fn int journal_append(struct disc_store *s, const GByteArray *stream)
 {
-	uint64_t off = s->super.slots[s->slot.index].journal_off + (uint64_t)s->slot.journal_used * STORE_BLOCK;
+	uint64_t off = s->super.slots[s->slot.index].journal_off +
+		       (uint64_t)s->slot.journal_used * STORE_BLOCK;
 	unsigned parts = parts_of(stream->len);
 	uint32_t crc = s->slot.last_crc;
 	int res;
 
 	g_byte_array_set_size(s->blocks, parts * STORE_BLOCK);
 	for (unsigned i = 0; i < parts; i++)
-		crc = build_block(s, s->blocks->data + (size_t)i * STORE_BLOCK, i, parts, crc, stream);
+		crc = build_block(s, s->blocks->data + (size_t)i * STORE_BLOCK, i, parts, crc,
+				  stream);
 	res = block_pwrite(s->node, off, s->blocks->data, (size_t)parts * STORE_BLOCK, BLOCK_FUA);
 	if (res < 0)
 		return res;

@@ -1,7 +1,8 @@
 /*
- * Opening and closing a .disc file. Everything is read and judged before anything is written; then, if it is for
- * writing: what the last process left behind is made durable, pending punches are done, and a checkpoint begins a new
- * generation, so that nothing of the old life can be mistaken for the new one's.
+ * Opening and closing a .disc file. Everything is read and judged before anything is written; then,
+ * if it is for writing: what the last process left behind is made durable, pending punches are
+ * done, and a checkpoint begins a new generation, so that nothing of the old life can be mistaken
+ * for the new one's.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -38,14 +39,16 @@ static struct disc_store *store_new(struct block_node *file, unsigned flags)
 bool store_check_state(const struct disc_store *s, const struct disc_state *state, GError **error)
 {
 	if (state->max_blocks != s->super.max_blocks)
-		return err_set(error, EINVAL, "the state says %u blocks, the superblock %u", state->max_blocks,
-			       s->super.max_blocks);
+		return err_set(error, EINVAL, "the state says %u blocks, the superblock %u",
+			       state->max_blocks, s->super.max_blocks);
 	for (unsigned i = 0; i < state->punches->len; i++) {
 		const struct disc_punch *p = &g_array_index(state->punches, struct disc_punch, i);
 
 		if (p->off > s->super.meta_off || p->len > s->super.meta_off - p->off)
-			return err_set(error, EINVAL, "pending punch %u (%" PRIu64 " bytes at 0x%" PRIx64
-				       ") is not in a plane", i, p->len, p->off);
+			return err_set(error, EINVAL,
+				       "pending punch %u (%" PRIu64 " bytes at 0x%" PRIx64
+				       ") is not in a plane",
+				       i, p->len, p->off);
 	}
 	return rows_check_state(state, error);
 }
@@ -77,13 +80,14 @@ static co_fn void finish_punches(struct disc_store *s, struct disc_state *state)
 	if (res == 0)
 		g_array_set_size(state->punches, 0);
 	else
-		log_line(LOG_WARN, "disc", "%s: clearing what was blanked: %s", block_name(s->node), strerror(-res));
+		log_line(LOG_WARN, "disc", "%s: clearing what was blanked: %s", block_name(s->node),
+			 strerror(-res));
 }
 
-static co_fn bool begin_writing(struct disc_store *s, const struct super_found *found, struct disc_state *state,
-				GError **error)
+static co_fn bool begin_writing(struct disc_store *s, const struct super_found *found,
+				struct disc_state *state, GError **error)
 {
-	struct disc_history recovered = { .event = EVENT_RECOVERED };
+	struct disc_history recovered = {.event = EVENT_RECOVERED};
 	int res;
 
 	finish_punches(s, state);
@@ -95,13 +99,14 @@ static co_fn bool begin_writing(struct disc_store *s, const struct super_found *
 		res = slot_checkpoint(s, &s->scratch, true);
 	}
 	if (res < 0)
-		return err_set_errno(error, -res, "it cannot be written (checkpoint at 0x%" PRIx64 ")",
+		return err_set_errno(error, -res,
+				     "it cannot be written (checkpoint at 0x%" PRIx64 ")",
 				     s->super.slots[!s->slot.index].state_off);
 	rows_swap(&s->committed, &s->scratch);
 	progress_map(s);
 	progress_follow(s, state, true);
 	if (s->recovered)
-		disc_store_add_history(s, &recovered);	/* only a note */
+		disc_store_add_history(s, &recovered); /* only a note */
 	return true;
 }
 
@@ -112,8 +117,11 @@ static bool may_write(const struct disc_store *s, GError **error)
 	if (!block_is_writable(s->node))
 		return err_set(error, EROFS, "the file is opened read-only");
 	if (s->super.ro_compatible)
-		return err_set(error, ENOTSUP, "made by a newer version (feature bits 0x%" PRIx64 "), this program can "
-			       "only read it: open it read-only or use a newer outboard", s->super.ro_compatible);
+		return err_set(error, ENOTSUP,
+			       "made by a newer version (feature bits 0x%" PRIx64
+			       "), this program can "
+			       "only read it: open it read-only or use a newer outboard",
+			       s->super.ro_compatible);
 	return true;
 }
 
@@ -137,8 +145,9 @@ static co_fn struct disc_state *open_all(struct disc_store *s, GError **error)
 	return state;
 }
 
-co_fn struct disc_store *disc_store_open_boot(struct block_node *file, unsigned flags, const uint8_t boot_id[16],
-					      struct disc_state **state, GError **error)
+co_fn struct disc_store *disc_store_open_boot(struct block_node *file, unsigned flags,
+					      const uint8_t boot_id[16], struct disc_state **state,
+					      GError **error)
 {
 	struct disc_store *s = store_new(file, flags);
 	struct disc_state *opened;
@@ -155,8 +164,8 @@ co_fn struct disc_store *disc_store_open_boot(struct block_node *file, unsigned 
 	return s;
 }
 
-co_fn struct disc_store *disc_store_open(struct block_node *file, unsigned flags, struct disc_state **state,
-					 GError **error)
+co_fn struct disc_store *disc_store_open(struct block_node *file, unsigned flags,
+					 struct disc_state **state, GError **error)
 {
 	uint8_t boot_id[BOOT_ID_LEN];
 
@@ -174,8 +183,9 @@ co_fn void disc_store_close(struct disc_store *s, bool abandon)
 	progress_wait(s);
 	if (s->writable && !abandon && (s->slot.journal_used > 0 || s->must_checkpoint))
 		res = slot_checkpoint(s, &s->committed, false);
-	if (res < 0)	/* nothing is lost: the old slot and its journal say the same */
-		log_line(LOG_WARN, "disc", "%s: last checkpoint: %s", block_name(s->node), strerror(-res));
+	if (res < 0) /* nothing is lost: the old slot and its journal say the same */
+		log_line(LOG_WARN, "disc", "%s: last checkpoint: %s", block_name(s->node),
+			 strerror(-res));
 	co_mutex_unlock(&s->committing);
 	block_unref(s->node);
 	store_free(s);

@@ -1,10 +1,12 @@
 /*
- * Progress lines: how far open tracks were written, for the case that this process dies and the machine does not.
+ * Progress lines: how far open tracks were written, for the case that this process dies and the
+ * machine does not.
  *
- * Two lines take turns in a page that is mapped shared, so telling costs a few stores and no system call. A line counts
- * when its checksum is right, its boot id is this boot's, its nonce is that of the slot in use or of the slot before
- * (a checkpoint may have come between), and its epoch is the state's: the epoch changes with every commit that opens a
- * track or takes one back, so that a stale line cannot speak for a new track of the same number.
+ * Two lines take turns in a page that is mapped shared, so telling costs a few stores and no system
+ * call. A line counts when its checksum is right, its boot id is this boot's, its nonce is that of
+ * the slot in use or of the slot before (a checkpoint may have come between), and its epoch is the
+ * state's: the epoch changes with every commit that opens a track or takes one back, so that a
+ * stale line cannot speak for a new track of the same number.
  *
  * Where there is no mapping a coroutine writes the line; then a line may be missing, never wrong.
  */
@@ -22,8 +24,16 @@
 static const char magic[4] = "OBPL";
 
 enum {
-	PL_MAGIC = 0, PL_CRC = 4, PL_BOOT_ID = 8, PL_GENERATION = 24, PL_NONCE = 32, PL_COUNTER = 40, PL_EPOCH = 48,
-	PL_COUNT = 52, PL_TRACKS = 56, PL_TRACK_LEN = 8,
+	PL_MAGIC = 0,
+	PL_CRC = 4,
+	PL_BOOT_ID = 8,
+	PL_GENERATION = 24,
+	PL_NONCE = 32,
+	PL_COUNTER = 40,
+	PL_EPOCH = 48,
+	PL_COUNT = 52,
+	PL_TRACKS = 56,
+	PL_TRACK_LEN = 8,
 	N_LINES = 2,
 };
 
@@ -41,7 +51,8 @@ void progress_read_boot_id(uint8_t boot_id[BOOT_ID_LEN])
 	close(fd);
 	for (ssize_t i = 0; i < n && nibbles < 2 * BOOT_ID_LEN; i++)
 		if (g_ascii_isxdigit(text[i])) {
-			boot_id[nibbles / 2] = (uint8_t)(boot_id[nibbles / 2] << 4 | g_ascii_xdigit_value(text[i]));
+			boot_id[nibbles / 2] = (uint8_t)(boot_id[nibbles / 2] << 4 |
+							 g_ascii_xdigit_value(text[i]));
 			nibbles++;
 		}
 	if (nibbles < 2 * BOOT_ID_LEN)
@@ -77,7 +88,8 @@ static bool line_counts(const struct disc_store *s, const uint8_t *line)
 	uint64_t nonce = get_le64(line + PL_NONCE);
 
 	return boot_known(s) && memcmp(line + PL_BOOT_ID, s->boot_id, BOOT_ID_LEN) == 0 &&
-	       (nonce == s->slot.nonce || nonce == s->slot.prev_nonce) && get_le32(line + PL_EPOCH) == s->epoch;
+	       (nonce == s->slot.nonce || nonce == s->slot.prev_nonce) &&
+	       get_le32(line + PL_EPOCH) == s->epoch;
 }
 
 static void apply_line(struct disc_store *s, struct disc_state *state, const uint8_t *line)
@@ -89,7 +101,8 @@ static void apply_line(struct disc_store *s, struct disc_state *state, const uin
 		struct disc_track *t = state_track(state, get_le32(p));
 		int32_t nwa = (int32_t)get_le32(p + 4);
 
-		if (!t || !(t->flags & TRACK_OPEN) || nwa <= t->nwa || nwa > (int64_t)state->max_blocks)
+		if (!t || !(t->flags & TRACK_OPEN) || nwa <= t->nwa ||
+		    nwa > (int64_t)state->max_blocks)
 			continue;
 		t->nwa = nwa;
 		s->recovered = true;
@@ -108,7 +121,8 @@ co_fn bool progress_load(struct disc_store *s, struct disc_state *state, GError 
 		if (!line_intact(line))
 			continue;
 		s->line_counter = MAX(s->line_counter, get_le64(line + PL_COUNTER));
-		if (line_counts(s, line) && (!best || get_le64(line + PL_COUNTER) > get_le64(best + PL_COUNTER)))
+		if (line_counts(s, line) &&
+		    (!best || get_le64(line + PL_COUNTER) > get_le64(best + PL_COUNTER)))
 			best = line;
 	}
 	if (best)
@@ -161,7 +175,8 @@ static co_fn void write_lines(void *arg)
 		off = s->super.progress_off + s->line_counter % N_LINES * PROGRESS_LINE;
 		res = block_pwrite(s->node, off, line, PROGRESS_LINE, 0);
 		if (res < 0)
-			log_line(LOG_WARN, "disc", "%s: progress line: %s", block_name(s->node), strerror(-res));
+			log_line(LOG_WARN, "disc", "%s: progress line: %s", block_name(s->node),
+				 strerror(-res));
 	}
 	g_free(line);
 	s->line_writing = false;
@@ -223,8 +238,8 @@ bool progress_breaks(const struct disc_store *s, const struct disc_state *state)
 		if (!(t->flags & TRACK_OPEN))
 			continue;
 		open = find_open(s, t->number);
-		if (!open || !rows_get_track(&s->committed, t->number, &was) || was.start != t->start ||
-		    t->nwa < open->told)
+		if (!open || !rows_get_track(&s->committed, t->number, &was) ||
+		    was.start != t->start || t->nwa < open->told)
 			return true;
 	}
 	return false;
@@ -239,7 +254,7 @@ void progress_follow(struct disc_store *s, const struct disc_state *state, bool 
 	s->n_open = 0;
 	for (unsigned i = 0; i < state->tracks->len && s->n_open < PROGRESS_MAX; i++) {
 		const struct disc_track *t = &g_array_index(state->tracks, struct disc_track, i);
-		struct open_track open = { .number = t->number, .committed = t->nwa, .told = t->nwa };
+		struct open_track open = {.number = t->number, .committed = t->nwa, .told = t->nwa};
 
 		if (!(t->flags & TRACK_OPEN))
 			continue;

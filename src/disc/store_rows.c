@@ -1,7 +1,8 @@
 /*
  * Sets of rows, their byte stream, and the difference between two; see store_rows.h.
  *
- * Data of replaced rows stays behind in bytes until the set is rebuilt; a journal bounds how much that can be.
+ * Data of replaced rows stays behind in bytes until the set is rebuilt; a journal bounds how much
+ * that can be.
  */
 #include "disc/store_rows.h"
 
@@ -11,7 +12,9 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-enum { MAX_ROWS = 20000 };	/* well above what a slot of 1 MiB needs; bounds the work of reading a bad file */
+enum {
+	MAX_ROWS = 20000
+}; /* well above what a slot of 1 MiB needs; bounds the work of reading a bad file */
 
 static const uint8_t padding[8];
 
@@ -27,7 +30,7 @@ void rows_fini(struct rows *r)
 		g_array_unref(r->list);
 	if (r->bytes)
 		g_byte_array_unref(r->bytes);
-	*r = (struct rows){ 0 };
+	*r = (struct rows){0};
 }
 
 void rows_swap(struct rows *a, struct rows *b)
@@ -96,11 +99,13 @@ void rows_encode(const struct rows *r, GByteArray *out)
 	}
 }
 
-/* Rows [i, *end) of old are not in new: encodes their removal; all of one type between two that stay. */
-static unsigned encode_removal(const struct rows *old, unsigned i, const struct row *next, GByteArray *out)
+/* Rows [i, *end) of old are not in new: encodes their removal; all of one type between two that
+ * stay. */
+static unsigned encode_removal(const struct rows *old, unsigned i, const struct row *next,
+			       GByteArray *out)
 {
 	const struct row *first = row_at(old, i), *last = first;
-	uint8_t data[ROW_REMOVE_LEN] = { 0 };
+	uint8_t data[ROW_REMOVE_LEN] = {0};
 
 	for (i++; i < old->list->len; i++) {
 		const struct row *row = row_at(old, i);
@@ -153,7 +158,7 @@ const uint8_t *rows_find(const struct rows *r, uint32_t type, uint32_t key)
 
 static void put_row(struct rows *r, uint32_t type, uint32_t key, const uint8_t *data, uint32_t len)
 {
-	struct row row = { .type = type, .key = key, .len = len, .pos = r->bytes->len };
+	struct row row = {.type = type, .key = key, .len = len, .pos = r->bytes->len};
 	unsigned i = lower_bound(r, type, key);
 
 	g_byte_array_append(r->bytes, data, len);
@@ -169,7 +174,8 @@ static bool remove_rows(struct rows *r, const uint8_t *data, GError **error)
 	unsigned from = lower_bound(r, type, first), to;
 
 	if (type == ROW_DISC || type == ROW_REMOVE || first > last)
-		return err_set(error, EINVAL, "removes rows %u to %u of type 0x%x", first, last, type);
+		return err_set(error, EINVAL, "removes rows %u to %u of type 0x%x", first, last,
+			       type);
 	to = last == UINT32_MAX ? lower_bound(r, type + 1, 0) : lower_bound(r, type, last + 1);
 	if (to > from)
 		g_array_remove_range(r->list, from, to - from);
@@ -181,16 +187,11 @@ static uint32_t row_len(uint32_t type, bool *fixed)
 {
 	*fixed = true;
 	switch (type) {
-	case ROW_DISC:
-		return ROW_DISC_LEN;
-	case ROW_SESSION:
-		return ROW_SESSION_LEN;
-	case ROW_TRACK:
-		return ROW_TRACK_LEN;
-	case ROW_PUNCH:
-		return ROW_PUNCH_LEN;
-	case ROW_REMOVE:
-		return ROW_REMOVE_LEN;
+	case ROW_DISC: return ROW_DISC_LEN;
+	case ROW_SESSION: return ROW_SESSION_LEN;
+	case ROW_TRACK: return ROW_TRACK_LEN;
+	case ROW_PUNCH: return ROW_PUNCH_LEN;
+	case ROW_REMOVE: return ROW_REMOVE_LEN;
 	}
 	*fixed = false;
 	if (type & ROW_IGNORABLE)
@@ -201,17 +202,15 @@ static uint32_t row_len(uint32_t type, bool *fixed)
 static uint32_t row_key(uint32_t type, const uint8_t *data)
 {
 	switch (type) {
-	case ROW_DISC:
-		return 0;
+	case ROW_DISC: return 0;
 	case ROW_SESSION:
-	case ROW_TRACK:
-		return get_le16(data);
-	default:
-		return get_le32(data);
+	case ROW_TRACK: return get_le16(data);
+	default: return get_le32(data);
 	}
 }
 
-static bool apply_row(struct rows *r, uint32_t type, const uint8_t *data, uint32_t len, GError **error)
+static bool apply_row(struct rows *r, uint32_t type, const uint8_t *data, uint32_t len,
+		      GError **error)
 {
 	bool fixed;
 	uint32_t min = row_len(type, &fixed);
@@ -240,8 +239,8 @@ bool rows_apply(struct rows *r, const uint8_t *stream, size_t len, GError **erro
 			return err_set(error, EINVAL, "row at 0x%zx: cut off", pos);
 		data_len = get_le32(p + 4);
 		if (data_len > len - pos - ROW_HEAD_LEN)
-			return err_set(error, EINVAL, "row at 0x%zx: %u bytes, only %zu are left", pos, data_len,
-				       len - pos - ROW_HEAD_LEN);
+			return err_set(error, EINVAL, "row at 0x%zx: %u bytes, only %zu are left",
+				       pos, data_len, len - pos - ROW_HEAD_LEN);
 		if (!apply_row(r, get_le32(p), p + ROW_HEAD_LEN, data_len, error))
 			return err_prefix(error, "row at 0x%zx", pos);
 		pos += ROW_HEAD_LEN + (size_t)data_len;

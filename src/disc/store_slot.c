@@ -1,10 +1,12 @@
 /*
- * State slots: two places for the whole state, of which the newer complete one counts. A checkpoint writes the other
- * one with the next generation and a new random nonce; a header is only believed with a body that fits its checksum, so
- * one durable write is enough. The journal behind a slot continues it (store_journal.c).
+ * State slots: two places for the whole state, of which the newer complete one counts. A checkpoint
+ * writes the other one with the next generation and a new random nonce; a header is only believed
+ * with a body that fits its checksum, so one durable write is enough. The journal behind a slot
+ * continues it (store_journal.c).
  *
- * A newer slot that is damaged may be a checkpoint that a power cut tore, and then the older one is right; or the medium
- * failed later. Its journal tells: a block there is only written after the checkpoint was durable.
+ * A newer slot that is damaged may be a checkpoint that a power cut tore, and then the older one is
+ * right; or the medium failed later. Its journal tells: a block there is only written after the
+ * checkpoint was durable.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,15 +21,21 @@
 static const char magic[8] = "OUTBSLOT";
 
 enum {
-	SH_MAGIC = 0, SH_CRC = 8, SH_BODY_CRC = 12, SH_GENERATION = 16, SH_NONCE = 24, SH_BODY_LEN = 32,
-	SH_PREV_NONCE = 40, SH_TIME = 48,
+	SH_MAGIC = 0,
+	SH_CRC = 8,
+	SH_BODY_CRC = 12,
+	SH_GENERATION = 16,
+	SH_NONCE = 24,
+	SH_BODY_LEN = 32,
+	SH_PREV_NONCE = 40,
+	SH_TIME = 48,
 };
 
 uint64_t store_nonce(void)
 {
 	uint64_t v = 0;
 
-	while (getrandom(&v, sizeof(v), 0) != sizeof(v) || v == 0)	/* 0 stands for none */
+	while (getrandom(&v, sizeof(v), 0) != sizeof(v) || v == 0) /* 0 stands for none */
 		continue;
 	return v;
 }
@@ -63,7 +71,7 @@ static co_fn int read_slot(struct disc_store *s, unsigned index, struct slot_cop
 	uint32_t body_crc;
 	int res = block_pread(s->node, place->state_off, header, STORE_BLOCK);
 
-	*copy = (struct slot_copy){ .slot.index = index };
+	*copy = (struct slot_copy){.slot.index = index};
 	copy->slot.header_crc = get_le32(header + SH_CRC);
 	copy->body_len = get_le32(header + SH_BODY_LEN);
 	copy->header_ok = res == 0 && memcmp(header, magic, sizeof(magic)) == 0 &&
@@ -85,57 +93,65 @@ static co_fn int read_slot(struct disc_store *s, unsigned index, struct slot_cop
 }
 
 /*
- * Whether a damaged slot was complete once. Its header, if readable, names the generation; else any block newer than
- * the other slot proves it.
+ * Whether a damaged slot was complete once. Its header, if readable, names the generation; else any
+ * block newer than the other slot proves it.
  */
-static co_fn int was_complete(struct disc_store *s, const struct slot_copy *bad, const struct slot_copy *good, bool *was)
+static co_fn int was_complete(struct disc_store *s, const struct slot_copy *bad,
+			      const struct slot_copy *good, bool *was)
 {
 	*was = false;
 	if (bad->header_ok && bad->slot.generation < good->slot.generation)
 		return 0;
 	if (bad->header_ok)
-		return journal_begins(s, bad->slot.index, bad->slot.generation, bad->slot.nonce, was);
+		return journal_begins(s, bad->slot.index, bad->slot.generation, bad->slot.nonce,
+				      was);
 	return journal_begins(s, bad->slot.index, good->slot.generation, 0, was);
 }
 
-static co_fn bool take_older(struct disc_store *s, const struct slot_copy *bad, const struct slot_copy *good,
-			     GError **error)
+static co_fn bool take_older(struct disc_store *s, const struct slot_copy *bad,
+			     const struct slot_copy *good, GError **error)
 {
 	uint64_t off = s->super.slots[bad->slot.index].state_off;
 	bool was = false;
 	int res = was_complete(s, bad, good, &was);
 
 	if (res < 0)
-		return err_set_errno(error, -res, "reading the journal of the state slot at 0x%" PRIx64, off);
+		return err_set_errno(error, -res,
+				     "reading the journal of the state slot at 0x%" PRIx64, off);
 	if (!was)
 		return true;
 	if (s->writable)
-		return err_set(error, EIO, "the newest state slot, at 0x%" PRIx64 ", is damaged (checksum); open it "
-			       "read-only to rescue what the older one at 0x%" PRIx64 " knows", off,
-			       s->super.slots[good->slot.index].state_off);
+		return err_set(error, EIO,
+			       "the newest state slot, at 0x%" PRIx64
+			       ", is damaged (checksum); open it "
+			       "read-only to rescue what the older one at 0x%" PRIx64 " knows",
+			       off, s->super.slots[good->slot.index].state_off);
 	s->damaged = true;
 	return true;
 }
 
-static co_fn bool choose(struct disc_store *s, const struct slot_copy c[2], unsigned *take, GError **error)
+static co_fn bool choose(struct disc_store *s, const struct slot_copy c[2], unsigned *take,
+			 GError **error)
 {
 	if (c[0].body_ok && c[1].body_ok) {
 		*take = c[1].slot.generation > c[0].slot.generation;
 		if (c[0].slot.generation != c[1].slot.generation)
 			return true;
-		return err_set(error, EINVAL, "both state slots are of generation %" PRIu64, c[0].slot.generation);
+		return err_set(error, EINVAL, "both state slots are of generation %" PRIu64,
+			       c[0].slot.generation);
 	}
 	if (!c[0].body_ok && !c[1].body_ok)
-		return err_set(error, EIO, "both state slots, at 0x%" PRIx64 " and 0x%" PRIx64 ", are damaged "
-			       "(checksum); restore the file from a copy", s->super.slots[0].state_off,
-			       s->super.slots[1].state_off);
+		return err_set(error, EIO,
+			       "both state slots, at 0x%" PRIx64 " and 0x%" PRIx64 ", are damaged "
+			       "(checksum); restore the file from a copy",
+			       s->super.slots[0].state_off, s->super.slots[1].state_off);
 	*take = c[1].body_ok;
 	return take_older(s, &c[!*take], &c[*take], error);
 }
 
 co_fn bool slots_load(struct disc_store *s, GError **error)
 {
-	struct slot_copy c[2] = { { .header_ok = false }, { .header_ok = false } };
+	struct slot_copy c[2] = {{.header_ok = false}, {.header_ok = false}};
 	unsigned take = 0;
 	bool ok = true;
 
@@ -151,10 +167,12 @@ co_fn bool slots_load(struct disc_store *s, GError **error)
 		s->slot = c[take].slot;
 		s->slot.last_crc = s->slot.header_crc;
 		s->next_generation = MAX(c[0].header_ok ? c[0].slot.generation : 0,
-					 c[1].header_ok ? c[1].slot.generation : 0) + 1;
+					 c[1].header_ok ? c[1].slot.generation : 0) +
+				     1;
 		ok = rows_apply(&s->committed, c[take].body, c[take].body_len, error);
 		if (!ok)
-			err_prefix(error, "state slot at 0x%" PRIx64, s->super.slots[take].state_off);
+			err_prefix(error, "state slot at 0x%" PRIx64,
+				   s->super.slots[take].state_off);
 	}
 	g_free(c[0].body);
 	g_free(c[1].body);
@@ -199,9 +217,11 @@ co_fn int slot_checkpoint(struct disc_store *s, const struct rows *rows, bool fr
 	out = build_slot(&next, rows);
 	next.header_crc = get_le32(out->data + SH_CRC);
 	next.last_crc = next.header_crc;
-	res = block_pwrite(s->node, s->super.slots[next.index].state_off, out->data, out->len, BLOCK_FUA);
+	res = block_pwrite(s->node, s->super.slots[next.index].state_off, out->data, out->len,
+			   BLOCK_FUA);
 	g_byte_array_unref(out);
-	/* After a failure it may be on the medium all the same, so the journal of the slot in use is over. */
+	/* After a failure it may be on the medium all the same, so the journal of the slot in use
+	 * is over. */
 	s->must_checkpoint = res < 0;
 	if (res == 0)
 		s->slot = next;

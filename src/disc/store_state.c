@@ -1,8 +1,8 @@
 /*
  * The state as rows and back; layouts as in docs/disc-format.md.
  *
- * Only the form is checked here: numbering, lengths, values that would not survive the way to the file and back. Whether
- * rows make sense together is the medium's business.
+ * Only the form is checked here: numbering, lengths, values that would not survive the way to the
+ * file and back. Whether rows make sense together is the medium's business.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,31 +11,73 @@
 #include "base/err.h"
 #include "disc/store_rows.h"
 
-enum {	/* DISC row */
-	DR_PROFILE = 0, DR_BORN = 2, DR_STATUS = 4, DR_FORMAT = 5, DR_PROTECTED = 6, DR_LAYERS = 7,
-	DR_INTERMEDIATE = 8, DR_POW = 9, DR_FORMATTED = 10, DR_TYPE = 11, DR_MAX_BLOCKS = 12, DR_CAPACITY = 16,
-	DR_SPARE = 20, DR_LAYER_BREAK = 24, DR_LEAD_IN = 28, DR_LAST_LEAD_OUT = 32, DR_ATIP = 36, DR_MEDIA_ID = 64,
-	DR_GROW_LIMIT = 80, DR_POW_LEFT = 84, DR_POW_MAP = 88, DR_POW_UPDATES = 92, DR_ERASED = 96,
-	DR_FORMATS = 100, DR_SERIAL = 104, DR_EPOCH = 120,
+enum { /* DISC row */
+       DR_PROFILE = 0,
+       DR_BORN = 2,
+       DR_STATUS = 4,
+       DR_FORMAT = 5,
+       DR_PROTECTED = 6,
+       DR_LAYERS = 7,
+       DR_INTERMEDIATE = 8,
+       DR_POW = 9,
+       DR_FORMATTED = 10,
+       DR_TYPE = 11,
+       DR_MAX_BLOCKS = 12,
+       DR_CAPACITY = 16,
+       DR_SPARE = 20,
+       DR_LAYER_BREAK = 24,
+       DR_LEAD_IN = 28,
+       DR_LAST_LEAD_OUT = 32,
+       DR_ATIP = 36,
+       DR_MEDIA_ID = 64,
+       DR_GROW_LIMIT = 80,
+       DR_POW_LEFT = 84,
+       DR_POW_MAP = 88,
+       DR_POW_UPDATES = 92,
+       DR_ERASED = 96,
+       DR_FORMATS = 100,
+       DR_SERIAL = 104,
+       DR_EPOCH = 120,
 };
 
-enum {	/* SESSION row */
-	SR_NUMBER = 0, SR_STATE = 2, SR_TOC_TYPE = 3, SR_FIRST = 4, SR_LAST = 6, SR_LEAD_IN = 8, SR_START = 12,
-	SR_LEAD_OUT = 16, SR_NEXT = 20, SR_MCN = 24, SR_FLAGS = 37,
+enum { /* SESSION row */
+       SR_NUMBER = 0,
+       SR_STATE = 2,
+       SR_TOC_TYPE = 3,
+       SR_FIRST = 4,
+       SR_LAST = 6,
+       SR_LEAD_IN = 8,
+       SR_START = 12,
+       SR_LEAD_OUT = 16,
+       SR_NEXT = 20,
+       SR_MCN = 24,
+       SR_FLAGS = 37,
 };
 
-enum {	/* TRACK row */
-	TR_NUMBER = 0, TR_SESSION = 2, TR_CONTROL = 4, TR_MODE = 5, TR_FORM = 6, TR_FLAGS = 8, TR_START = 12,
-	TR_SIZE = 16, TR_NWA = 20, TR_LAST = 24, TR_PACKET = 28, TR_PREGAP = 32, TR_RUN_OUT = 36, TR_ISRC = 40,
+enum { /* TRACK row */
+       TR_NUMBER = 0,
+       TR_SESSION = 2,
+       TR_CONTROL = 4,
+       TR_MODE = 5,
+       TR_FORM = 6,
+       TR_FLAGS = 8,
+       TR_START = 12,
+       TR_SIZE = 16,
+       TR_NWA = 20,
+       TR_LAST = 24,
+       TR_PACKET = 28,
+       TR_PREGAP = 32,
+       TR_RUN_OUT = 36,
+       TR_ISRC = 40,
 };
 
 enum { MAX_BLOBS = 4096, MAX_PUNCHES = 1024 };
 
-enum { PR_INDEX = 0, PR_PLANE = 4, PR_FLAGS = 8, PR_OFF = 16, PR_LEN = 24 };	/* PUNCH row */
+enum { PR_INDEX = 0, PR_PLANE = 4, PR_FLAGS = 8, PR_OFF = 16, PR_LEN = 24 }; /* PUNCH row */
 
 static uint8_t *add_row(struct rows *r, uint32_t type, uint32_t key, uint32_t len)
 {
-	struct row row = { .type = type, .key = key, .len = len, .pos = r->bytes->len };
+	struct row row = {.type = type, .key = key, .len = len, .pos = r->bytes->len};
 
 	g_array_append_val(r->list, row);
 	g_byte_array_set_size(r->bytes, r->bytes->len + len);
@@ -194,7 +236,8 @@ static int compare_rows(const void *a, const void *b)
 	return x->key < y->key ? -1 : x->key > y->key;
 }
 
-void rows_from_state(struct rows *r, const struct disc_state *s, uint32_t epoch, const struct rows *kept)
+void rows_from_state(struct rows *r, const struct disc_state *s, uint32_t epoch,
+		     const struct rows *kept)
 {
 	g_array_set_size(r->list, 0);
 	g_byte_array_set_size(r->bytes, 0);
@@ -219,25 +262,30 @@ void rows_from_state(struct rows *r, const struct disc_state *s, uint32_t epoch,
 		const struct row *row = &g_array_index(kept->list, struct row, i);
 
 		if (row->type & ROW_IGNORABLE)
-			memcpy(add_row(r, row->type, row->key, row->len), kept->bytes->data + row->pos, row->len);
+			memcpy(add_row(r, row->type, row->key, row->len),
+			       kept->bytes->data + row->pos, row->len);
 	}
-	g_array_sort(r->list, compare_rows);	/* blobs come in any order */
+	g_array_sort(r->list, compare_rows); /* blobs come in any order */
 }
 
 static bool check_blobs(const struct disc_state *s, GError **error)
 {
 	if (s->blobs->len > MAX_BLOBS)
-		return err_set(error, EINVAL, "%u blobs, at most %u are possible", s->blobs->len, MAX_BLOBS);
+		return err_set(error, EINVAL, "%u blobs, at most %u are possible", s->blobs->len,
+			       MAX_BLOBS);
 	for (unsigned i = 0; i < s->blobs->len; i++) {
 		const struct disc_blob *blob = &g_array_index(s->blobs, struct disc_blob, i);
 
 		if (!row_is_blob(blob->type) || blob->len == 0)
-			return err_set(error, EINVAL, "blob %u: type %u, %u bytes", i, blob->type, blob->len);
+			return err_set(error, EINVAL, "blob %u: type %u, %u bytes", i, blob->type,
+				       blob->len);
 		for (unsigned k = 0; k < i; k++) {
-			const struct disc_blob *other = &g_array_index(s->blobs, struct disc_blob, k);
+			const struct disc_blob *other =
+				&g_array_index(s->blobs, struct disc_blob, k);
 
 			if (other->type == blob->type && other->key == blob->key)
-				return err_set(error, EINVAL, "blobs %u and %u: both of type %u, key %u", k, i,
+				return err_set(error, EINVAL,
+					       "blobs %u and %u: both of type %u, key %u", k, i,
 					       blob->type, blob->key);
 		}
 	}
@@ -247,22 +295,26 @@ static bool check_blobs(const struct disc_state *s, GError **error)
 bool rows_check_state(const struct disc_state *s, GError **error)
 {
 	if (s->status > DISC_OTHER || s->format_state > FORMAT_COMPLETE)
-		return err_set(error, EINVAL, "status %u, format state %u", s->status, s->format_state);
+		return err_set(error, EINVAL, "status %u, format state %u", s->status,
+			       s->format_state);
 	for (unsigned i = 0; i < s->sessions->len; i++) {
-		const struct disc_session *session = &g_array_index(s->sessions, struct disc_session, i);
+		const struct disc_session *session =
+			&g_array_index(s->sessions, struct disc_session, i);
 
 		if (session->number != i + 1)
-			return err_set(error, EINVAL, "session %u is numbered %u", i + 1, session->number);
+			return err_set(error, EINVAL, "session %u is numbered %u", i + 1,
+				       session->number);
 	}
 	for (unsigned i = 0; i < s->tracks->len; i++) {
 		const struct disc_track *track = &g_array_index(s->tracks, struct disc_track, i);
 
 		if (track->number != i + 1)
-			return err_set(error, EINVAL, "track %u is numbered %u", i + 1, track->number);
+			return err_set(error, EINVAL, "track %u is numbered %u", i + 1,
+				       track->number);
 	}
 	if (s->punches->len > MAX_PUNCHES)
-		return err_set(error, EINVAL, "%u pending punches, at most %u are possible", s->punches->len,
-			       MAX_PUNCHES);
+		return err_set(error, EINVAL, "%u pending punches, at most %u are possible",
+			       s->punches->len, MAX_PUNCHES);
 	return check_blobs(s, error);
 }
 
@@ -277,7 +329,7 @@ bool rows_get_track(const struct rows *r, unsigned number, struct disc_track *ou
 
 static void add_blob(struct disc_state *s, const struct row *row, const uint8_t *p)
 {
-	struct disc_blob blob = { .type = row->type, .key = row->key, .len = row->len - ROW_KEY_LEN };
+	struct disc_blob blob = {.type = row->type, .key = row->key, .len = row->len - ROW_KEY_LEN};
 
 	blob.data = g_malloc(blob.len);
 	memcpy(blob.data, p + ROW_KEY_LEN, blob.len);
@@ -291,9 +343,7 @@ static void get_row(struct disc_state *s, const struct row *row, const uint8_t *
 	struct disc_punch punch;
 
 	switch (row->type) {
-	case ROW_DISC:
-		get_disc(p, s, epoch);
-		break;
+	case ROW_DISC: get_disc(p, s, epoch); break;
 	case ROW_SESSION:
 		session = get_session(p);
 		g_array_append_val(s->sessions, session);
@@ -304,12 +354,14 @@ static void get_row(struct disc_state *s, const struct row *row, const uint8_t *
 		break;
 	case ROW_PUNCH:
 		punch = (struct disc_punch){
-			.plane = get_le32(p + PR_PLANE), .flags = get_le32(p + PR_FLAGS),
-			.off = get_le64(p + PR_OFF), .len = get_le64(p + PR_LEN),
+			.plane = get_le32(p + PR_PLANE),
+			.flags = get_le32(p + PR_FLAGS),
+			.off = get_le64(p + PR_OFF),
+			.len = get_le64(p + PR_LEN),
 		};
 		g_array_append_val(s->punches, punch);
 		break;
-	default:	/* the bytes of a newer program stay in the rows */
+	default: /* the bytes of a newer program stay in the rows */
 		if (!(row->type & ROW_IGNORABLE))
 			add_blob(s, row, p);
 	}

@@ -1,6 +1,6 @@
 /*
- * The one list of sense codes: key << 16 | ASC << 8 | ASCQ (SPC-4 annex D, MMC-6 annex F). Handlers return one;
- * SENSE_GOOD is success.
+ * The one list of sense codes: key << 16 | ASC << 8 | ASCQ (SPC-4 annex D, MMC-6 annex F). Handlers
+ * return one; SENSE_GOOD is success.
  */
 #pragma once
 
@@ -8,6 +8,7 @@
 
 #define SENSE(key, asc, ascq) ((key) << 16 | (asc) << 8 | (ascq))
 
+/* clang-format off */
 enum sense {
 	SENSE_GOOD = 0,
 	SENSE_BECOMING_READY		= SENSE(2, 0x04, 0x01),
@@ -55,6 +56,7 @@ enum sense {
 	SENSE_PERSISTENT_PROTECTED	= SENSE(7, 0x27, 0x04),
 	SENSE_ABORTED			= SENSE(0xb, 0x00, 0x00),
 };
+/* clang-format on */
 
 static inline unsigned sense_key(enum sense s)
 {

@@ -1,6 +1,6 @@
 /*
- * Operations of a disc's life; see life.h. Every call that changes what a crash may show is between two marks: one that
- * allows the new, one that demands it.
+ * Operations of a disc's life; see life.h. Every call that changes what a crash may show is between
+ * two marks: one that allows the new, one that demands it.
  */
 #include "life.h"
 
@@ -205,7 +205,7 @@ static co_fn void large_commit(struct life *life)
 
 static co_fn void add_history(struct life *life)
 {
-	struct disc_history h = { .event = EVENT_RESERVED, .lba = 1 };
+	struct disc_history h = {.event = EVENT_RESERVED, .lba = 1};
 
 	assert_int_equal(disc_store_add_history(life->store, &h), 0);
 }
@@ -217,7 +217,8 @@ static co_fn void open_life(struct life *life)
 	block_ref(life->log);
 	disc_state_free(life->state);
 	life->state = NULL;
-	life->store = disc_store_open_boot(life->log, STORE_RDWR, life->boot_id, &life->state, &error);
+	life->store =
+		disc_store_open_boot(life->log, STORE_RDWR, life->boot_id, &life->state, &error);
 	if (!life->store)
 		fail_msg("%s", error->message);
 }
@@ -236,9 +237,13 @@ static co_fn void reopen(struct life *life)
 
 co_fn void life_step(struct life *life)
 {
-	static const struct { unsigned weight; co_fn void (*op)(struct life *life); } ops[] = {
-		{ 40, append }, { 14, sync_tracks }, { 9, begin_track }, { 4, close_track }, { 3, close_session },
-		{ 3, blank }, { 4, large_commit }, { 3, add_history }, { 3, reopen },
+	static const struct {
+		unsigned weight;
+		co_fn void (*op)(struct life *life);
+	} ops[] = {
+		{40, append},      {14, sync_tracks},  {9, begin_track},
+		{4, close_track},  {3, close_session}, {3, blank},
+		{4, large_commit}, {3, add_history},   {3, reopen},
 	};
 	unsigned total = 0, pick;
 

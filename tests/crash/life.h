@@ -1,6 +1,6 @@
 /*
- * The life of a disc for crash tests: random but repeatable operations on the real store, over a log of every write,
- * with a note of what must hold at each moment.
+ * The life of a disc for crash tests: random but repeatable operations on the real store, over a
+ * log of every write, with a note of what must hold at each moment.
  */
 #pragma once
 
@@ -12,17 +12,18 @@ enum { LIFE_BLOCKS = 600, LIFE_TRACKS = 4 };
 
 /* A state that was committed, as it looks without what a crash may add to it. */
 struct version {
-	GByteArray *exact;	/* its rows, pending punches left out */
-	GByteArray *floating;	/* the same without the next writable addresses of open tracks */
-	int32_t nwa[LIFE_TRACKS];	/* of open tracks; else -1 */
-	uint32_t salt[LIFE_BLOCKS];	/* what each recorded block holds; 0: nothing is promised */
-	bool wiped;		/* punches pending: all of the user plane reads as zeros */
+	GByteArray *exact;        /* its rows, pending punches left out */
+	GByteArray *floating;     /* the same without the next writable addresses of open tracks */
+	int32_t nwa[LIFE_TRACKS]; /* of open tracks; else -1 */
+	uint32_t salt[LIFE_BLOCKS]; /* what each recorded block holds; 0: nothing is promised */
+	bool wiped;                 /* punches pending: all of the user plane reads as zeros */
 };
 
 /* What was true when an entry of the log was written. Marks in the log are numbers of moments. */
 struct moment {
-	unsigned acked, issued;	/* versions */
-	int32_t told[LIFE_TRACKS], telling[LIFE_TRACKS];	/* progress: acknowledged, and perhaps under way */
+	unsigned acked, issued; /* versions */
+	int32_t told[LIFE_TRACKS],
+		telling[LIFE_TRACKS]; /* progress: acknowledged, and perhaps under way */
 	uint32_t salt[LIFE_BLOCKS];
 };
 
@@ -34,9 +35,9 @@ struct life {
 	struct moment now;
 	uint32_t next_salt;
 	uint8_t boot_id[16];
-	GPtrArray *versions;	/* struct version */
-	GPtrArray *moments;	/* struct moment */
-	unsigned format_entries;/* of the log, before the disc was complete */
+	GPtrArray *versions;     /* struct version */
+	GPtrArray *moments;      /* struct moment */
+	unsigned format_entries; /* of the log, before the disc was complete */
 };
 
 co_fn struct life *life_new(uint32_t seed);

@@ -1,7 +1,7 @@
 /*
- * Crash states; see replay.h. The model of the medium: what a completed flush or a durable write covers is there; of the
- * rest any subset may be, each torn into 512-byte sectors; the last write may be cut at any sector or 4 KiB boundary.
- * A process that dies leaves everything that it wrote.
+ * Crash states; see replay.h. The model of the medium: what a completed flush or a durable write
+ * covers is there; of the rest any subset may be, each torn into 512-byte sectors; the last write
+ * may be cut at any sector or 4 KiB boundary. A process that dies leaves everything that it wrote.
  */
 #include "replay.h"
 
@@ -25,16 +25,17 @@ static const struct moment *moment_at(const struct replay *r, unsigned prefix)
 	return r->life->moments->pdata[0];
 }
 
-static co_fn void check_block(const struct replay *r, struct disc_store *s, int32_t lba, uint32_t salt, unsigned prefix,
-			      const char *how)
+static co_fn void check_block(const struct replay *r, struct disc_store *s, int32_t lba,
+			      uint32_t salt, unsigned prefix, const char *how)
 {
-	uint8_t buf[2048], wanted[2048] = { 0 };
+	uint8_t buf[2048], wanted[2048] = {0};
 	struct iovec one;
 	struct iovs iov = iovs_one(&one, buf, sizeof(buf));
 
 	if (salt)
 		fill(wanted, lba, salt);
-	if (disc_store_read(s, PLANE_USER, lba, 1, &iov) < 0 || memcmp(buf, wanted, sizeof(buf)) != 0) {
+	if (disc_store_read(s, PLANE_USER, lba, 1, &iov) < 0 ||
+	    memcmp(buf, wanted, sizeof(buf)) != 0) {
 		char *text = g_strdup_printf("block %d is not what was recorded there", lba);
 
 		wrong(r, prefix, how, text);
@@ -64,19 +65,22 @@ static void check_nwa(const struct replay *r, const struct moment *m, const stru
 {
 	for (unsigned i = 1; i <= state->tracks->len; i++) {
 		const struct disc_track *t = state_track(state, i);
-		int32_t least = MAX(v->nwa[i - 1], m->told[i - 1]), most = MAX(v->nwa[i - 1], m->telling[i - 1]);
+		int32_t least = MAX(v->nwa[i - 1], m->told[i - 1]),
+			most = MAX(v->nwa[i - 1], m->telling[i - 1]);
 
 		if (t->flags & TRACK_OPEN && (t->nwa < least || t->nwa > most)) {
-			char *text = g_strdup_printf("track %u goes on at %d, was told %d, perhaps %d", i, t->nwa,
-						     least, most);
+			char *text =
+				g_strdup_printf("track %u goes on at %d, was told %d, perhaps %d",
+						i, t->nwa, least, most);
 
 			wrong(r, prefix, "process death", text);
 		}
 	}
 }
 
-static co_fn void check_data(const struct replay *r, struct disc_store *s, const struct disc_state *state,
-			     const uint32_t *salt, unsigned prefix, const char *how)
+static co_fn void check_data(const struct replay *r, struct disc_store *s,
+			     const struct disc_state *state, const uint32_t *salt, unsigned prefix,
+			     const char *how)
 {
 	for (unsigned i = 1; i <= state->tracks->len; i++) {
 		const struct disc_track *t = state_track(state, i);
@@ -87,15 +91,16 @@ static co_fn void check_data(const struct replay *r, struct disc_store *s, const
 	}
 }
 
-static co_fn void judge(const struct replay *r, unsigned prefix, enum crash_kind kind, struct disc_store *s,
-			const struct disc_state *state)
+static co_fn void judge(const struct replay *r, unsigned prefix, enum crash_kind kind,
+			struct disc_store *s, const struct disc_state *state)
 {
 	const char *how = kind == POWER_CUT ? "power cut" : "process death";
 	const struct moment *m = moment_at(r, prefix);
 	const struct version *v = find_version(r, m, state, kind == PROCESS_DEATH);
 
 	if (!v) {
-		char *text = g_strdup_printf("the state is none of versions %u to %u", m->acked, m->issued);
+		char *text = g_strdup_printf("the state is none of versions %u to %u", m->acked,
+					     m->issued);
 
 		wrong(r, prefix, how, text);
 		return;
@@ -108,8 +113,8 @@ static co_fn void judge(const struct replay *r, unsigned prefix, enum crash_kind
 }
 
 /* Opens image with the real code and judges. The reference to image is taken. */
-static co_fn void open_and_judge(const struct replay *r, unsigned prefix, enum crash_kind kind, unsigned flags,
-				 struct block_node *image)
+static co_fn void open_and_judge(const struct replay *r, unsigned prefix, enum crash_kind kind,
+				 unsigned flags, struct block_node *image)
 {
 	const uint8_t *boot_id = kind == POWER_CUT ? other_boot : this_boot;
 	struct disc_state *state = NULL;
@@ -126,7 +131,8 @@ static co_fn void open_and_judge(const struct replay *r, unsigned prefix, enum c
 }
 
 /* Applies a write of which only some sectors arrived. */
-static co_fn void apply_torn(struct replay *r, const struct blklog_entry *e, unsigned unit, struct block_node *image)
+static co_fn void apply_torn(struct replay *r, const struct blklog_entry *e, unsigned unit,
+			     struct block_node *image)
 {
 	uint64_t cut = (uint64_t)g_rand_int_range(r->rand, 0, (int)(e->len / unit) + 1) * unit;
 	bool prefix_only = g_rand_boolean(r->rand);
@@ -138,24 +144,30 @@ static co_fn void apply_torn(struct replay *r, const struct blklog_entry *e, uns
 
 enum pick { PICK_ALL, PICK_NONE, PICK_RANDOM };
 
-/* Adds entries [from, to) of log as a power cut may leave them; last_unit: the last one is torn into such units. */
-static co_fn void apply_some(struct replay *r, const struct blklog_entry *log, unsigned from, unsigned to,
-			     enum pick pick, unsigned last_unit, struct block_node *image)
+/* Adds entries [from, to) of log as a power cut may leave them; last_unit: the last one is torn
+ * into such units. */
+static co_fn void apply_some(struct replay *r, const struct blklog_entry *log, unsigned from,
+			     unsigned to, enum pick pick, unsigned last_unit,
+			     struct block_node *image)
 {
 	for (unsigned i = from; i < to; i++) {
 		const struct blklog_entry *e = &log[i];
 
 		if (last_unit && i == to - 1)
 			apply_torn(r, e, last_unit, image);
-		else if (e->fua || pick == PICK_ALL || (pick == PICK_RANDOM && g_rand_boolean(r->rand)))
+		else if (e->fua || pick == PICK_ALL ||
+			 (pick == PICK_RANDOM && g_rand_boolean(r->rand)))
 			blklog_apply(e, 0, e->len, image);
-		else if (pick == PICK_RANDOM && e->kind == BLKLOG_WRITE && g_rand_int_range(r->rand, 0, 4) == 0)
+		else if (pick == PICK_RANDOM && e->kind == BLKLOG_WRITE &&
+			 g_rand_int_range(r->rand, 0, 4) == 0)
 			apply_torn(r, e, SECTOR, image);
 	}
 }
 
-/* The image is opened over a log; the machine fails again at every moment of that, and the next open must do. */
-static co_fn void crash_while_recovering(struct replay *r, unsigned prefix, struct block_node *image)
+/* The image is opened over a log; the machine fails again at every moment of that, and the next
+ * open must do. */
+static co_fn void crash_while_recovering(struct replay *r, unsigned prefix,
+					 struct block_node *image)
 {
 	struct block_node *log = blklog_new(block_mem_fork(image));
 	const struct blklog_entry *entries;
@@ -165,7 +177,7 @@ static co_fn void crash_while_recovering(struct replay *r, unsigned prefix, stru
 	open_and_judge(r, prefix, POWER_CUT, STORE_RDWR, log);
 	entries = blklog_entries(log, &n);
 	for (unsigned p = 1; p <= n; p++) {
-		static const unsigned units[] = { 0, 0, SECTOR, PAGE };
+		static const unsigned units[] = {0, 0, SECTOR, PAGE};
 
 		for (unsigned i = 0; i < G_N_ELEMENTS(units); i++) {
 			struct block_node *again;
@@ -174,7 +186,8 @@ static co_fn void crash_while_recovering(struct replay *r, unsigned prefix, stru
 				continue;
 			again = block_mem_fork(image);
 			apply_some(r, entries, 0, durable, PICK_ALL, 0, again);
-			apply_some(r, entries, durable, p, i == 0 ? PICK_NONE : PICK_RANDOM, units[i], again);
+			apply_some(r, entries, durable, p, i == 0 ? PICK_NONE : PICK_RANDOM,
+				   units[i], again);
 			open_and_judge(r, prefix, POWER_CUT, STORE_RDWR, again);
 			r->nested++;
 		}
@@ -214,7 +227,8 @@ static co_fn void live_on(struct replay *r, unsigned prefix, struct block_node *
 	r->opened_again++;
 }
 
-static co_fn void try_state(struct replay *r, unsigned prefix, enum crash_kind kind, struct block_node *image)
+static co_fn void try_state(struct replay *r, unsigned prefix, enum crash_kind kind,
+			    struct block_node *image)
 {
 	r->states++;
 	if (kind == POWER_CUT && r->states % r->nested_every == 0) {
@@ -225,7 +239,8 @@ static co_fn void try_state(struct replay *r, unsigned prefix, enum crash_kind k
 }
 
 /* base holds entries [0, durable). */
-static co_fn void try_prefix(struct replay *r, unsigned prefix, unsigned durable, struct block_node *base)
+static co_fn void try_prefix(struct replay *r, unsigned prefix, unsigned durable,
+			     struct block_node *base)
 {
 	bool last_is_write = r->log[prefix - 1].kind == BLKLOG_WRITE;
 	struct block_node *image;
@@ -281,7 +296,8 @@ co_fn void replay_creation(struct replay *r)
 			GError *error = NULL;
 			struct disc_store *s;
 
-			/* The length is set first; without it no later write could have been done. */
+			/* The length is set first; without it no later write could have been done.
+			 */
 			for (unsigned k = 0; k < prefix; k++)
 				if (r->log[k].kind == BLKLOG_TRUNCATE || r->log[k].fua || i == 0 ||
 				    (i > 1 && g_rand_boolean(r->rand)))

@@ -1,4 +1,5 @@
-/* Crash states of a life: building what the file may hold after a crash, and judging what the store makes of it. */
+/* Crash states of a life: building what the file may hold after a crash, and judging what the store
+ * makes of it. */
 #pragma once
 
 #include "life.h"
@@ -10,8 +11,8 @@ struct replay {
 	const struct blklog_entry *log;
 	unsigned n;
 	GRand *rand;
-	unsigned subsets;	/* random ones per prefix */
-	unsigned nested_every;	/* every so many states: crash again while recovering */
+	unsigned subsets;      /* random ones per prefix */
+	unsigned nested_every; /* every so many states: crash again while recovering */
 	/* results */
 	uint64_t states, nested, opened_again;
 };

@@ -1,7 +1,8 @@
 /*
  * Power cuts and process deaths at every moment of a .disc file's life (formats.md 3.16, 5.1, 5.2).
  *
- * Arguments: number of lives, operations in each, random subsets per prefix. OUTBOARD_CRASH_LIVES overrides the first.
+ * Arguments: number of lives, operations in each, random subsets per prefix. OUTBOARD_CRASH_LIVES
+ * overrides the first.
  */
 #include "replay.h"
 
@@ -13,7 +14,7 @@ static uint64_t total;
 static co_fn void one_life(uint32_t seed)
 {
 	struct life *life = life_new(seed);
-	struct replay r = { .life = life, .subsets = subsets, .nested_every = 40 };
+	struct replay r = {.life = life, .subsets = subsets, .nested_every = 40};
 
 	r.rand = g_rand_new_with_seed(seed + 1000);
 	for (unsigned i = 0; i < steps; i++) {
@@ -26,8 +27,9 @@ static co_fn void one_life(uint32_t seed)
 	replay_creation(&r);
 	replay_all(&r);
 	assert_true(r.nested > 0 && r.opened_again > 0);
-	printf("life %u: %u log entries, %u commits; %" G_GUINT64_FORMAT " crash states, %" G_GUINT64_FORMAT
-	       " crashes during recovery\n", seed, r.n, life->versions->len, r.states, r.nested);
+	printf("life %u: %u log entries, %u commits; %" G_GUINT64_FORMAT
+	       " crash states, %" G_GUINT64_FORMAT " crashes during recovery\n",
+	       seed, r.n, life->versions->len, r.states, r.nested);
 	total += r.states + r.nested;
 	g_rand_free(r.rand);
 	life_free(life);
@@ -50,7 +52,7 @@ static void test_all_lives(void **state)
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all_lives) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_lives)};
 	const char *more = getenv("OUTBOARD_CRASH_LIVES");
 
 	if (argc > 1)

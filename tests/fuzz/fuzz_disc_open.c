@@ -1,9 +1,10 @@
 /*
- * Fuzzes the opening of a .disc file. The input is not a whole file but a list of patches to a good one, after which
- * checksums and chains are made right again (if it says so), so that the fuzzer reaches what lies behind them.
+ * Fuzzes the opening of a .disc file. The input is not a whole file but a list of patches to a good
+ * one, after which checksums and chains are made right again (if it says so), so that the fuzzer
+ * reaches what lies behind them.
  *
- * Input: u8 flags; then patches: u8 area, u16 offset, u8 length, bytes. What can be opened for writing must also take a
- * commit and be found with it again.
+ * Input: u8 flags; then patches: u8 area, u16 offset, u8 length, bytes. What can be opened for
+ * writing must also take a commit and be found with it again.
  */
 #include <assert.h>
 #include <string.h>
@@ -20,12 +21,17 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 enum { WRITING = 1, FIX_SUMS = 2, SAME_BOOT = 4, CUT = 8 };
 
-enum {	/* docs/disc-format.md */
-	BLOCK = 4096, META = 0x600000, PROGRESS = 0x10000, SLOT = 0x100000, JOURNAL = 0x200000, SLOT_STEP = 0x200000,
-	FIXED_JOURNAL_BLOCKS = 8,
+enum { /* docs/disc-format.md */
+       BLOCK = 4096,
+       META = 0x600000,
+       PROGRESS = 0x10000,
+       SLOT = 0x100000,
+       JOURNAL = 0x200000,
+       SLOT_STEP = 0x200000,
+       FIXED_JOURNAL_BLOCKS = 8,
 };
 
-static const uint8_t boot_id[16] = { 1 }, other_boot_id[16] = { 2 };
+static const uint8_t boot_id[16] = {1}, other_boot_id[16] = {2};
 static struct loop *loop;
 static struct block_node *pristine;
 
@@ -45,8 +51,8 @@ static void quiet(enum log_level level, const char *area, const char *text, void
 static co_fn void make_pristine(void *arg)
 {
 	struct disc_state *state = disc_state_new(), *opened = NULL;
-	struct disc_track track = { .number = 1, .session = 1, .flags = TRACK_OPEN };
-	struct disc_session session = { .number = 1, .first_track = 1, .last_track = 1 };
+	struct disc_track track = {.number = 1, .session = 1, .flags = TRACK_OPEN};
+	struct disc_session session = {.number = 1, .first_track = 1, .last_track = 1};
 	struct disc_store *s;
 	bool ok;
 
@@ -81,7 +87,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	log_set_sink(quiet, NULL);
 	loop = loop_new(LOOP_EPOLL, NULL);
 	assert(loop);
-	co_start(loop, make_pristine, NULL);	/* nothing in memory ever yields */
+	co_start(loop, make_pristine, NULL); /* nothing in memory ever yields */
 	return 0;
 }
 
@@ -89,8 +95,15 @@ static co_fn void patch(struct block_node *node, const struct input *in)
 {
 	uint64_t meta = block_length(node) - META;
 	const uint64_t areas[] = {
-		meta, block_length(node) - BLOCK, meta + SLOT, meta + SLOT + SLOT_STEP, meta + SLOT + BLOCK,
-		meta + SLOT + SLOT_STEP + BLOCK, meta + JOURNAL, meta + JOURNAL + SLOT_STEP, meta + PROGRESS,
+		meta,
+		block_length(node) - BLOCK,
+		meta + SLOT,
+		meta + SLOT + SLOT_STEP,
+		meta + SLOT + BLOCK,
+		meta + SLOT + SLOT_STEP + BLOCK,
+		meta + JOURNAL,
+		meta + JOURNAL + SLOT_STEP,
+		meta + PROGRESS,
 	};
 	size_t pos = 1;
 
@@ -99,7 +112,7 @@ static co_fn void patch(struct block_node *node, const struct input *in)
 		size_t len = MIN((size_t)p[3], in->size - pos - 4);
 		uint64_t off = areas[p[0] % G_N_ELEMENTS(areas)] + get_le16(p + 1);
 
-		block_pwrite(node, off, p + 4, len, 0);	/* out of range is fine, too */
+		block_pwrite(node, off, p + 4, len, 0); /* out of range is fine, too */
 		pos += 4 + len;
 	}
 }
@@ -172,7 +185,8 @@ static co_fn void use(struct disc_store *s)
 }
 
 /* Whether the commit is there after the process died. */
-static co_fn void commit_and_look(struct block_node *node, struct disc_store *s, struct disc_state *state)
+static co_fn void commit_and_look(struct block_node *node, struct disc_store *s,
+				  struct disc_state *state)
 {
 	struct disc_state *again = NULL;
 	struct disc_store *s2;
@@ -181,7 +195,7 @@ static co_fn void commit_and_look(struct block_node *node, struct disc_store *s,
 	state->erase_count ^= 0x5555;
 	res = disc_store_commit(s, state, true);
 	disc_store_close(s, true);
-	if (res < 0)	/* a state that fills its slot to the brim */
+	if (res < 0) /* a state that fills its slot to the brim */
 		return;
 	block_ref(node);
 	s2 = disc_store_open_boot(node, 0, boot_id, &again, NULL);
@@ -207,8 +221,8 @@ static co_fn void one_input(void *arg)
 		block_truncate(node, block_length(node) - in->size * 1000);
 	disc_store_probe(node);
 	block_ref(node);
-	s = disc_store_open_boot(node, flags & WRITING ? STORE_RDWR : 0, flags & SAME_BOOT ? boot_id : other_boot_id,
-				 &state, &error);
+	s = disc_store_open_boot(node, flags & WRITING ? STORE_RDWR : 0,
+				 flags & SAME_BOOT ? boot_id : other_boot_id, &state, &error);
 	assert((s != NULL) == (error == NULL) && (s != NULL) == (state != NULL));
 	g_clear_error(&error);
 	if (s)
@@ -223,7 +237,7 @@ static co_fn void one_input(void *arg)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input in = { data, size };
+	struct input in = {data, size};
 
 	if (size > 0)
 		co_start(loop, one_input, &in);

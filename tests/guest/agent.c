@@ -24,20 +24,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum kind {		/* shared with harness.py */
-	FRAME_RUN = 1,	/* host: run the shell command in the payload */
-	FRAME_INPUT,	/* host: bytes for its standard input, none of them: end of file */
-	FRAME_SIGNAL,	/* host: send signal `arg` to its process group */
-	FRAME_POWEROFF,	/* host */
-	FRAME_HELLO,	/* guest: ready */
-	FRAME_OUT,	/* guest: standard output */
-	FRAME_ERR,	/* guest: standard error */
-	FRAME_EXIT,	/* guest: ended, `arg` is the wait status */
+enum kind {                 /* shared with harness.py */
+	    FRAME_RUN = 1,  /* host: run the shell command in the payload */
+	    FRAME_INPUT,    /* host: bytes for its standard input, none of them: end of file */
+	    FRAME_SIGNAL,   /* host: send signal `arg` to its process group */
+	    FRAME_POWEROFF, /* host */
+	    FRAME_HELLO,    /* guest: ready */
+	    FRAME_OUT,      /* guest: standard output */
+	    FRAME_ERR,      /* guest: standard error */
+	    FRAME_EXIT,     /* guest: ended, `arg` is the wait status */
 };
 
 enum {
 	MAX_JOBS = 32,
-	MAX_FRAME = 65536,	/* the host sends none longer */
+	MAX_FRAME = 65536, /* the host sends none longer */
 };
 
 struct frame {
@@ -49,9 +49,9 @@ struct frame {
 
 struct job {
 	uint32_t id;
-	pid_t pid;		/* 0: slot free */
-	int in, out, err;	/* our ends of its pipes, -1: closed */
-	uint32_t queued;	/* bytes of input taken from the port and not yet written */
+	pid_t pid;        /* 0: slot free */
+	int in, out, err; /* our ends of its pipes, -1: closed */
+	uint32_t queued;  /* bytes of input taken from the port and not yet written */
 	uint32_t written;
 	char input[MAX_FRAME];
 };
@@ -85,7 +85,7 @@ static void read_all(int fd, void *buffer, size_t len)
 		if (got > 0) {
 			at += got;
 			len -= got;
-		} else if (got == 0) {	/* the host's end is not open yet, or closed */
+		} else if (got == 0) { /* the host's end is not open yet, or closed */
 			usleep(10000);
 		} else if (errno != EINTR && errno != EAGAIN) {
 			die("reading the port: %s", strerror(errno));
@@ -112,7 +112,7 @@ static void write_all(int fd, const void *buffer, size_t len)
 static void send_frame(struct agent *a, uint32_t kind, uint32_t id, const void *data, uint32_t len,
 		       uint32_t arg)
 {
-	struct frame frame = { kind, id, len, arg };
+	struct frame frame = {kind, id, len, arg};
 
 	write_all(a->port, &frame, sizeof(frame));
 	write_all(a->port, data, len);
@@ -160,7 +160,7 @@ static void start_job(struct agent *a, uint32_t id, char *command)
 		die("more than %d commands at once", MAX_JOBS);
 	if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0)
 		die("pipe: %s", strerror(errno));
-	*job = (struct job){ .id = id, .in = in[1], .out = out[0], .err = err[0] };
+	*job = (struct job){.id = id, .in = in[1], .out = out[0], .err = err[0]};
 	job->pid = fork();
 	if (job->pid < 0)
 		die("fork: %s", strerror(errno));
@@ -186,10 +186,8 @@ static void take_frame(struct agent *a)
 	payload[frame.len] = '\0';
 	job = find_job(a, frame.id);
 	switch (frame.kind) {
-	case FRAME_RUN:
-		start_job(a, frame.id, payload);
-		break;
-	case FRAME_INPUT:	/* for an ended command, or one that closed its input: dropped */
+	case FRAME_RUN: start_job(a, frame.id, payload); break;
+	case FRAME_INPUT: /* for an ended command, or one that closed its input: dropped */
 		if (job && frame.len == 0) {
 			close_end(&job->in);
 		} else if (job && job->in >= 0) {
@@ -206,8 +204,7 @@ static void take_frame(struct agent *a)
 		sync();
 		reboot(RB_POWER_OFF);
 		break;
-	default:
-		die("a frame of kind %u", frame.kind);
+	default: die("a frame of kind %u", frame.kind);
 	}
 }
 
@@ -262,7 +259,7 @@ static void reap(struct agent *a)
 	}
 }
 
-static int child_pipe[2];	/* SIGCHLD writes a byte, so that poll() wakes */
+static int child_pipe[2]; /* SIGCHLD writes a byte, so that poll() wakes */
 
 static void on_child(int signo)
 {
@@ -270,7 +267,7 @@ static void on_child(int signo)
 
 	(void)signo;
 	if (write(child_pipe[1], "", 1) < 0)
-		saved = errno;	/* full: the loop is woken already */
+		saved = errno; /* full: the loop is woken already */
 	errno = saved;
 }
 
@@ -283,17 +280,18 @@ static void serve(struct agent *a)
 		bool blocked = false;
 		int n = 2;
 
-		fds[1] = (struct pollfd){ child_pipe[0], POLLIN, 0 };
+		fds[1] = (struct pollfd){child_pipe[0], POLLIN, 0};
 		for (int i = 0; i < MAX_JOBS; i++) {
 			struct job *job = &a->jobs[i];
 			bool on = job->pid != 0;
 
 			blocked |= on && job->queued > 0;
-			fds[n++] = (struct pollfd){ on && job->queued > 0 ? job->in : -1, POLLOUT, 0 };
-			fds[n++] = (struct pollfd){ on ? job->out : -1, POLLIN, 0 };
-			fds[n++] = (struct pollfd){ on ? job->err : -1, POLLIN, 0 };
+			fds[n++] =
+				(struct pollfd){on && job->queued > 0 ? job->in : -1, POLLOUT, 0};
+			fds[n++] = (struct pollfd){on ? job->out : -1, POLLIN, 0};
+			fds[n++] = (struct pollfd){on ? job->err : -1, POLLIN, 0};
 		}
-		fds[0] = (struct pollfd){ blocked ? -1 : a->port, POLLIN, 0 };
+		fds[0] = (struct pollfd){blocked ? -1 : a->port, POLLIN, 0};
 		if (poll(fds, n, -1) < 0 && errno != EINTR)
 			die("poll: %s", strerror(errno));
 		for (int i = 0; i < MAX_JOBS; i++) {
@@ -339,14 +337,17 @@ static void load_modules(void)
 
 static void make_system(void)
 {
-	static const struct { const char *kind, *at; } mounts[] = {
-		{ "proc", "/proc" }, { "sysfs", "/sys" }, { "devtmpfs", "/dev" },
-		{ "tmpfs", "/tmp" }, { "tmpfs", "/run" },
+	static const struct {
+		const char *kind, *at;
+	} mounts[] = {
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"},
+		{"tmpfs", "/tmp"}, {"tmpfs", "/run"},
 	};
 
 	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
 		mkdir(mounts[i].at, 0755);
-		if (mount(mounts[i].kind, mounts[i].at, mounts[i].kind, 0, NULL) != 0 && errno != EBUSY)
+		if (mount(mounts[i].kind, mounts[i].at, mounts[i].kind, 0, NULL) != 0 &&
+		    errno != EBUSY)
 			die("mounting %s: %s", mounts[i].at, strerror(errno));
 	}
 	if (symlink("/proc/self/fd", "/dev/fd") != 0 && errno != EEXIST)

@@ -40,9 +40,10 @@ static size_t read_input(unsigned char *data, size_t len)
 
 int main(int argc, char **argv)
 {
-	unsigned char cdb[32] = { 0 }, sense[96] = { 0 };
+	unsigned char cdb[32] = {0}, sense[96] = {0};
 	unsigned char *data = calloc(1, MAX_DATA);
-	sg_io_hdr_t io = { .interface_id = 'S', .cmdp = cdb, .sbp = sense, .mx_sb_len = sizeof(sense) };
+	sg_io_hdr_t io = {
+		.interface_id = 'S', .cmdp = cdb, .sbp = sense, .mx_sb_len = sizeof(sense)};
 	size_t len = argc > 3 ? strtoul(argv[3], NULL, 0) : 0;
 	int fd;
 
@@ -68,7 +69,8 @@ int main(int argc, char **argv)
 	}
 	if (io.dxfer_direction == SG_DXFER_FROM_DEV && io.resid >= 0 && (size_t)io.resid <= len)
 		fwrite(data, 1, len - io.resid, stdout);
-	fprintf(stderr, "status=%02x host=%02x resid=%d sense=", io.status, io.host_status, io.resid);
+	fprintf(stderr, "status=%02x host=%02x resid=%d sense=", io.status, io.host_status,
+		io.resid);
 	for (int i = 0; i < io.sb_len_wr; i++)
 		fprintf(stderr, "%02x", sense[i]);
 	fprintf(stderr, "\n");

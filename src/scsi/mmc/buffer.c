@@ -4,11 +4,14 @@
  */
 #include "scsi/mmc/media.h"
 
-enum { BUFFER_BYTES = 4 << 20 };	/* as in mode page 2Ah */
+enum { BUFFER_BYTES = 4 << 20 }; /* as in mode page 2Ah */
 
-enum {	/* READ BUFFER CAPACITY reply */
-	RBC_LEN = BE16(0), RBC_REPLY_BLOCK = BIT(3, 0), RBC_SIZE = BE32(4), RBC_FREE = BE32(8),
-	RBC_REPLY = 12,
+enum { /* READ BUFFER CAPACITY reply */
+       RBC_LEN = BE16(0),
+       RBC_REPLY_BLOCK = BIT(3, 0),
+       RBC_SIZE = BE32(4),
+       RBC_FREE = BE32(8),
+       RBC_REPLY = 12,
 };
 
 enum {
@@ -22,7 +25,7 @@ enum sense mmc_read_buffer_capacity(struct scsi_cmd *c)
 {
 	bool block = fld_get(c->cdb, RBC_BLOCK);
 	uint32_t size = block ? BUFFER_BYTES / BLOCK_BYTES : BUFFER_BYTES;
-	uint8_t buf[RBC_REPLY] = { 0 };
+	uint8_t buf[RBC_REPLY] = {0};
 
 	fld_put(buf, RBC_LEN, RBC_REPLY - 2);
 	fld_put(buf, RBC_REPLY_BLOCK, block);
@@ -38,10 +41,8 @@ enum sense mmc_read_buffer(struct scsi_cmd *c)
 
 	switch (fld_get(c->cdb, BUF_MODE)) {
 	case BUFFER_MODE_COMBINED:
-	case BUFFER_MODE_DESCRIPTOR:
-		return scsi_reply(c, header, sizeof(header));
-	case BUFFER_MODE_DATA:
-		return SENSE_GOOD;
+	case BUFFER_MODE_DESCRIPTOR: return scsi_reply(c, header, sizeof(header));
+	case BUFFER_MODE_DATA: return SENSE_GOOD;
 	}
 	return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(BUF_MODE), 8);
 }

@@ -5,8 +5,8 @@
 #include "scsi/mmc/media.h"
 
 enum close_action {
-	CLOSE_NONE = 0,		/* no such function on this medium */
-	CLOSE_FLUSH,		/* nothing to close, but make it durable: overwritable media */
+	CLOSE_NONE = 0, /* no such function on this medium */
+	CLOSE_FLUSH,    /* nothing to close, but make it durable: overwritable media */
 	CLOSE_A_TRACK,
 	CLOSE_SESSION,
 	CLOSE_FINALISE,
@@ -15,27 +15,34 @@ enum close_action {
 enum { CLOSE_FUNCTIONS = 8 };
 
 /* Functions 0: stop background format; 1: track; 2: session; 3 to 6: ways to finalise. */
-static const struct { uint16_t profile; uint8_t action[CLOSE_FUNCTIONS]; } closes[] = {
-	{ PROFILE_CD_R,		{ [1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION } },
-	{ PROFILE_CD_RW,	{ [1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION } },
-	{ PROFILE_DVD_R,	{ [1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION } },
-	{ PROFILE_DVD_RW_SEQ,	{ [1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION } },
-	{ PROFILE_DVD_R_DL,	{ [1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION } },
-	{ PROFILE_DVD_RW_RO,	{ [2] = CLOSE_SESSION, [3] = CLOSE_FINALISE } },
-	{ PROFILE_DVD_RAM,	{ [2] = CLOSE_FLUSH } },
-	{ PROFILE_DVD_PLUS_RW,	{ [0] = CLOSE_FLUSH, [2] = CLOSE_FLUSH, [3] = CLOSE_FLUSH } },
-	{ PROFILE_DVD_PLUS_RW_DL, { [0] = CLOSE_FLUSH, [2] = CLOSE_FLUSH, [3] = CLOSE_FLUSH } },
-	{ PROFILE_DVD_PLUS_R,	{ [1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [5] = CLOSE_FINALISE,
-				  [6] = CLOSE_FINALISE } },
-	{ PROFILE_DVD_PLUS_R_DL, { [1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [4] = CLOSE_FLUSH,
-				  [5] = CLOSE_FINALISE, [6] = CLOSE_FINALISE } },
-	{ PROFILE_BD_R_SRM,	{ [1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [5] = CLOSE_FINALISE,
-				  [6] = CLOSE_FINALISE } },
-	{ PROFILE_BD_RE,	{ [2] = CLOSE_FLUSH } },
+static const struct {
+	uint16_t profile;
+	uint8_t action[CLOSE_FUNCTIONS];
+} closes[] = {
+	{PROFILE_CD_R, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_CD_RW, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_DVD_R, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_DVD_RW_SEQ, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_DVD_R_DL, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_DVD_RW_RO, {[2] = CLOSE_SESSION, [3] = CLOSE_FINALISE}},
+	{PROFILE_DVD_RAM, {[2] = CLOSE_FLUSH}},
+	{PROFILE_DVD_PLUS_RW, {[0] = CLOSE_FLUSH, [2] = CLOSE_FLUSH, [3] = CLOSE_FLUSH}},
+	{PROFILE_DVD_PLUS_RW_DL, {[0] = CLOSE_FLUSH, [2] = CLOSE_FLUSH, [3] = CLOSE_FLUSH}},
+	{PROFILE_DVD_PLUS_R,
+	 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [5] = CLOSE_FINALISE, [6] = CLOSE_FINALISE}},
+	{PROFILE_DVD_PLUS_R_DL,
+	 {[1] = CLOSE_A_TRACK,
+	  [2] = CLOSE_SESSION,
+	  [4] = CLOSE_FLUSH,
+	  [5] = CLOSE_FINALISE,
+	  [6] = CLOSE_FINALISE}},
+	{PROFILE_BD_R_SRM,
+	 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [5] = CLOSE_FINALISE, [6] = CLOSE_FINALISE}},
+	{PROFILE_BD_RE, {[2] = CLOSE_FLUSH}},
 };
 
 struct close_arg {
-	uint8_t action;		/* enum close_action */
+	uint8_t action; /* enum close_action */
 	uint16_t track;
 };
 
@@ -64,12 +71,9 @@ static co_fn enum disc_status close_it(struct disc *disc, const struct close_arg
 		if (complete || disc_get_track_info(disc, a->track, &info) != DISC_OK)
 			return disc_flush(disc);
 		return disc_close_track(disc, info.number);
-	case CLOSE_SESSION:
-		return complete ? disc_flush(disc) : disc_close_session(disc);
-	case CLOSE_FINALISE:
-		return complete ? disc_flush(disc) : disc_finalise(disc);
-	default:
-		return disc_flush(disc);
+	case CLOSE_SESSION: return complete ? disc_flush(disc) : disc_close_session(disc);
+	case CLOSE_FINALISE: return complete ? disc_flush(disc) : disc_finalise(disc);
+	default: return disc_flush(disc);
 	}
 }
 
@@ -93,8 +97,8 @@ co_fn enum sense mmc_close(struct scsi_cmd *c)
 {
 	struct disc *disc = cmd_disc(c);
 	unsigned function = fld_get(c->cdb, CLOSE_FUNCTION);
-	struct close_arg arg = { (uint8_t)find_action(disc, function),
-				 (uint16_t)fld_get(c->cdb, CLOSE_TRACK) };
+	struct close_arg arg = {(uint8_t)find_action(disc, function),
+				(uint16_t)fld_get(c->cdb, CLOSE_TRACK)};
 	struct disc_track_info info;
 
 	if (disc_get_profile(disc)->method == METHOD_ROM)

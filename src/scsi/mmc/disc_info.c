@@ -6,25 +6,41 @@
 
 enum { INFO_STANDARD = 0, INFO_TRACK_RESOURCES = 1, INFO_POW_RESOURCES = 2 };
 
-enum {	/* standard disc information */
-	INFO_LEN = BE16(0), INFO_DATA_TYPE = BITS(2, 7, 5), INFO_ERASABLE = BIT(2, 4),
-	INFO_SESSION_STATE = BITS(2, 3, 2),
-	INFO_DISC_STATUS = BITS(2, 1, 0), INFO_FIRST_TRACK = U8(3),
-	INFO_SESSIONS = U8(4), INFO_FIRST_OF_LAST = U8(5), INFO_LAST_OF_LAST = U8(6),
-	INFO_URU = BIT(7, 5), INFO_DAC_V = BIT(7, 4), INFO_BG_FORMAT = BITS(7, 1, 0),
-	INFO_DISC_TYPE = U8(8), INFO_SESSIONS_MSB = U8(9), INFO_FIRST_OF_LAST_MSB = U8(10),
-	INFO_LAST_OF_LAST_MSB = U8(11),
-	INFO_LEAD_IN = 16, INFO_LEAD_OUT = 20, INFO_REPLY = 34,
+enum { /* standard disc information */
+       INFO_LEN = BE16(0),
+       INFO_DATA_TYPE = BITS(2, 7, 5),
+       INFO_ERASABLE = BIT(2, 4),
+       INFO_SESSION_STATE = BITS(2, 3, 2),
+       INFO_DISC_STATUS = BITS(2, 1, 0),
+       INFO_FIRST_TRACK = U8(3),
+       INFO_SESSIONS = U8(4),
+       INFO_FIRST_OF_LAST = U8(5),
+       INFO_LAST_OF_LAST = U8(6),
+       INFO_URU = BIT(7, 5),
+       INFO_DAC_V = BIT(7, 4),
+       INFO_BG_FORMAT = BITS(7, 1, 0),
+       INFO_DISC_TYPE = U8(8),
+       INFO_SESSIONS_MSB = U8(9),
+       INFO_FIRST_OF_LAST_MSB = U8(10),
+       INFO_LAST_OF_LAST_MSB = U8(11),
+       INFO_LEAD_IN = 16,
+       INFO_LEAD_OUT = 20,
+       INFO_REPLY = 34,
 };
 
-enum {	/* track resources */
-	RES_MAX_TRACKS = BE16(4), RES_ASSIGNED = BE16(6), RES_MAX_OPEN = BE16(8),
-	RES_OPEN = BE16(10), RES_REPLY = 12,
+enum { /* track resources */
+       RES_MAX_TRACKS = BE16(4),
+       RES_ASSIGNED = BE16(6),
+       RES_MAX_OPEN = BE16(8),
+       RES_OPEN = BE16(10),
+       RES_REPLY = 12,
 };
 
-enum {	/* POW resources */
-	POW_REPLACEMENTS = BE32(4), POW_MAP_ENTRIES = BE32(8), POW_UPDATES = BE32(12),
-	POW_REPLY = 16,
+enum { /* POW resources */
+       POW_REPLACEMENTS = BE32(4),
+       POW_MAP_ENTRIES = BE32(8),
+       POW_UPDATES = BE32(12),
+       POW_REPLY = 16,
 };
 
 static void put_counts(uint8_t *p, const struct disc *disc)
@@ -51,7 +67,7 @@ static void put_limits(uint8_t *p, const struct disc *disc)
 	const struct disc_session *last = state_session(s, s->sessions->len);
 	bool cd = medium_is_cd(disc);
 
-	if (s->status == DISC_COMPLETE) {	/* wodim knows a complete disc by these */
+	if (s->status == DISC_COMPLETE) { /* wodim knows a complete disc by these */
 		memset(p + INFO_LEAD_IN, cd ? 0xff : 0, 4);
 		memset(p + INFO_LEAD_OUT, 0xff, 4);
 		return;
@@ -69,7 +85,7 @@ static enum sense standard_info(struct scsi_cmd *c)
 	struct disc *disc = cmd_disc(c);
 	const struct disc_state *s = disc_get_state(disc);
 	const struct disc_profile *profile = disc_get_profile(disc);
-	uint8_t buf[INFO_REPLY] = { 0 };
+	uint8_t buf[INFO_REPLY] = {0};
 
 	fld_put(buf, INFO_LEN, INFO_REPLY - 2);
 	fld_put(buf, INFO_ERASABLE, profile->erasable);
@@ -93,9 +109,7 @@ static void track_limits(const struct disc_profile *p, unsigned *tracks, unsigne
 	if (p->method != METHOD_SEQUENTIAL && p->method != METHOD_REWRITABLE)
 		return;
 	switch (p->family) {
-	case DISC_CD:
-		*tracks = *open = 99;
-		break;
+	case DISC_CD: *tracks = *open = 99; break;
 	case DISC_DVD_MINUS:
 		*tracks = 2302;
 		*open = 3;
@@ -104,9 +118,7 @@ static void track_limits(const struct disc_profile *p, unsigned *tracks, unsigne
 		*tracks = 7927;
 		*open = 16;
 		break;
-	default:
-		*tracks = 153;
-		*open = 16;
+	default: *tracks = 153; *open = 16;
 	}
 }
 
@@ -114,7 +126,7 @@ static enum sense track_resources(struct scsi_cmd *c)
 {
 	struct disc *disc = cmd_disc(c);
 	unsigned tracks, open, now_open = 0, last = disc_last_track(disc), i;
-	uint8_t buf[RES_REPLY] = { 0 };
+	uint8_t buf[RES_REPLY] = {0};
 	struct disc_track_info info;
 
 	track_limits(disc_get_profile(disc), &tracks, &open);
@@ -133,7 +145,7 @@ static enum sense track_resources(struct scsi_cmd *c)
 static enum sense pow_resources(struct scsi_cmd *c)
 {
 	const struct disc_state *s = disc_get_state(cmd_disc(c));
-	uint8_t buf[POW_REPLY] = { 0 };
+	uint8_t buf[POW_REPLY] = {0};
 
 	fld_put(buf, INFO_LEN, POW_REPLY - 2);
 	fld_put(buf, INFO_DATA_TYPE, INFO_POW_RESOURCES);
@@ -146,10 +158,8 @@ static enum sense pow_resources(struct scsi_cmd *c)
 enum sense mmc_read_disc_info(struct scsi_cmd *c)
 {
 	switch (fld_get(c->cdb, RDI_TYPE)) {
-	case INFO_STANDARD:
-		return standard_info(c);
-	case INFO_TRACK_RESOURCES:
-		return track_resources(c);
+	case INFO_STANDARD: return standard_info(c);
+	case INFO_TRACK_RESOURCES: return track_resources(c);
 	case INFO_POW_RESOURCES:
 		if (disc_get_state(cmd_disc(c))->pow)
 			return pow_resources(c);

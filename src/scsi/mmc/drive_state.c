@@ -97,7 +97,8 @@ static struct drive_state *map_file(const char *path, int fd, off_t len, bool *h
 		err_set(error, EINVAL, "drive state %s: the file is something else", path);
 		return NULL;
 	}
-	if (len > (off_t)sizeof(struct drive_state) && ftruncate(fd, sizeof(struct drive_state)) < 0)
+	if (len > (off_t)sizeof(struct drive_state) &&
+	    ftruncate(fd, sizeof(struct drive_state)) < 0)
 		res = errno;
 	else /* a store into a hole would end the process when the disk is full */
 		res = posix_fallocate(fd, 0, sizeof(struct drive_state));

@@ -6,27 +6,37 @@
  */
 #include "scsi/mmc/media.h"
 
-enum {	/* FORMAT UNIT parameter list */
-	FL_FOV = BIT(1, 7), FL_DCRT = BIT(1, 5), FL_IP = BIT(1, 3), FL_TRY_OUT = BIT(1, 2),
-	FL_IMMED = BIT(1, 1),
-	FL_DESCRIPTOR_LEN = BE16(2), FL_BLOCKS = BE32(4), FL_TYPE = BITS(8, 7, 2),
-	FL_SUBTYPE = BITS(8, 1, 0),
-	FL_PARAMETER = BE24(9), FL_LEN = 12, FL_DESCRIPTOR = 8,
-	FORMAT_CODE = 1,
-	BLOCKS_MAX = 0xffffffff,	/* "as much as there is" */
-	BD_RE_FULL_CERTIFICATION = 2,
+enum { /* FORMAT UNIT parameter list */
+       FL_FOV = BIT(1, 7),
+       FL_DCRT = BIT(1, 5),
+       FL_IP = BIT(1, 3),
+       FL_TRY_OUT = BIT(1, 2),
+       FL_IMMED = BIT(1, 1),
+       FL_DESCRIPTOR_LEN = BE16(2),
+       FL_BLOCKS = BE32(4),
+       FL_TYPE = BITS(8, 7, 2),
+       FL_SUBTYPE = BITS(8, 1, 0),
+       FL_PARAMETER = BE24(9),
+       FL_LEN = 12,
+       FL_DESCRIPTOR = 8,
+       FORMAT_CODE = 1,
+       BLOCKS_MAX = 0xffffffff, /* "as much as there is" */
+       BD_RE_FULL_CERTIFICATION = 2,
 };
 
 /* Format types a profile knows (bit n of mask: type n). */
-static const struct { uint16_t profile; uint64_t mask; } known_formats[] = {
-	{ PROFILE_CD_RW,	1ull << 0x10 },
-	{ PROFILE_DVD_RAM,	1ull << 0x00 | 1ull << 0x01 },
-	{ PROFILE_DVD_RW_RO,	1ull << 0x00 | 1ull << 0x10 | 1ull << 0x13 | 1ull << 0x15 },
-	{ PROFILE_DVD_RW_SEQ,	1ull << 0x00 | 1ull << 0x10 | 1ull << 0x15 },
-	{ PROFILE_DVD_PLUS_RW,	1ull << 0x26 },
-	{ PROFILE_DVD_PLUS_RW_DL, 1ull << 0x26 },
-	{ PROFILE_BD_R_SRM,	1ull << 0x00 | 1ull << 0x32 },
-	{ PROFILE_BD_RE,	1ull << 0x00 | 1ull << 0x30 | 1ull << 0x31 },
+static const struct {
+	uint16_t profile;
+	uint64_t mask;
+} known_formats[] = {
+	{PROFILE_CD_RW, 1ull << 0x10},
+	{PROFILE_DVD_RAM, 1ull << 0x00 | 1ull << 0x01},
+	{PROFILE_DVD_RW_RO, 1ull << 0x00 | 1ull << 0x10 | 1ull << 0x13 | 1ull << 0x15},
+	{PROFILE_DVD_RW_SEQ, 1ull << 0x00 | 1ull << 0x10 | 1ull << 0x15},
+	{PROFILE_DVD_PLUS_RW, 1ull << 0x26},
+	{PROFILE_DVD_PLUS_RW_DL, 1ull << 0x26},
+	{PROFILE_BD_R_SRM, 1ull << 0x00 | 1ull << 0x32},
+	{PROFILE_BD_RE, 1ull << 0x00 | 1ull << 0x30 | 1ull << 0x31},
 };
 
 struct format_arg {
@@ -67,10 +77,8 @@ static bool format_was_done(const struct disc *disc, const struct disc_format *f
 	const struct disc_state *s = disc_get_state(disc);
 
 	switch (disc_get_profile(disc)->number) {
-	case PROFILE_BD_R_SRM:
-		return s->formatted;
-	case PROFILE_DVD_RW_RO:
-		return f->type == 0x13 && s->intermediate;
+	case PROFILE_BD_R_SRM: return s->formatted;
+	case PROFILE_DVD_RW_RO: return f->type == 0x13 && s->intermediate;
 	}
 	return false;
 }
@@ -111,12 +119,13 @@ static enum sense parse_format(struct scsi_cmd *c, const uint8_t *list, struct f
 	if (blocks > s->max_blocks && blocks != BLOCKS_MAX)
 		return scsi_bad_field(c, SENSE_BAD_PARAMETER, fld_byte(FL_BLOCKS), 8);
 	*a = (struct format_arg){
-		.format = {
-			.blocks = blocks,
-			.type = (uint8_t)type,
-			.subtype = (uint8_t)fld_get(list, FL_SUBTYPE),
-			.parameter = fld_get(list, FL_PARAMETER),
-		},
+		.format =
+			{
+				.blocks = blocks,
+				.type = (uint8_t)type,
+				.subtype = (uint8_t)fld_get(list, FL_SUBTYPE),
+				.parameter = fld_get(list, FL_PARAMETER),
+			},
 		.replay = c->replay,
 	};
 	a->format.full = type == 0x30 ? a->format.subtype == BD_RE_FULL_CERTIFICATION : certify;
@@ -189,19 +198,17 @@ static bool looks_like_ata(const uint8_t *cdb)
 
 co_fn enum sense mmc_blank(struct scsi_cmd *c)
 {
-	struct blank_arg arg = { fld_get(c->cdb, BLANK_TYPE) };
+	struct blank_arg arg = {fld_get(c->cdb, BLANK_TYPE)};
 
 	if (looks_like_ata(c->cdb))
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, 1, 8);
 	switch (disc_get_profile(cmd_disc(c))->number) {
 	case PROFILE_CD_RW:
 	case PROFILE_DVD_RW_RO:
-	case PROFILE_DVD_RW_SEQ:
-		break;
-	default:
-		return SENSE_CANNOT_FORMAT;
+	case PROFILE_DVD_RW_SEQ: break;
+	default: return SENSE_CANNOT_FORMAT;
 	}
-	if (arg.type > 1)	/* the whole disc, fully or minimally; nothing smaller */
+	if (arg.type > 1) /* the whole disc, fully or minimally; nothing smaller */
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(BLANK_TYPE), 8);
 	return mmc_long_op(c, fld_get(c->cdb, BLANK_IMMED), LONG_BLANK, &arg, sizeof(arg));
 }

@@ -53,7 +53,7 @@ static inline void put_address(uint8_t p[4], int32_t lba, bool msf)
 		return;
 	}
 	t = lba < MSF_LBA_END ? lba_to_msf(lba)
-			      : (struct msf){ 0xff, 59, 74 }; /* DVDs are too long for it */
+			      : (struct msf){0xff, 59, 74}; /* DVDs are too long for it */
 	p[0] = 0;
 	p[1] = t.m;
 	p[2] = t.s;

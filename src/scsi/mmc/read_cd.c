@@ -11,10 +11,16 @@
 
 enum sector_kind { KIND_AUDIO, KIND_MODE_1, KIND_MODE_2, KIND_FORM_1, KIND_FORM_2, KINDS };
 
-enum {	/* READ CD byte 9, bits 7:1, shifted down to bit 0 as RCD_MAIN gives it */
-	MAIN_SYNC = 0x40, MAIN_SUBHEADER = 0x20, MAIN_HEADER = 0x10, MAIN_USER = 0x08,
-	MAIN_EDC = 0x04, MAIN_C2 = 0x03,
-	C2_NONE = 0, C2_FLAGS = 1, C2_BLOCK = 2,
+enum { /* READ CD byte 9, bits 7:1, shifted down to bit 0 as RCD_MAIN gives it */
+       MAIN_SYNC = 0x40,
+       MAIN_SUBHEADER = 0x20,
+       MAIN_HEADER = 0x10,
+       MAIN_USER = 0x08,
+       MAIN_EDC = 0x04,
+       MAIN_C2 = 0x03,
+       C2_NONE = 0,
+       C2_FLAGS = 1,
+       C2_BLOCK = 2,
 };
 
 enum {
@@ -29,21 +35,19 @@ enum {
 
 /* Parts in disc order; each begins where the one before ends. */
 enum { PARTS = 5 };
-static const uint8_t part_bit[PARTS] = { MAIN_SYNC, MAIN_HEADER, MAIN_SUBHEADER, MAIN_USER,
-					 MAIN_EDC };
+static const uint8_t part_bit[PARTS] = {MAIN_SYNC, MAIN_HEADER, MAIN_SUBHEADER, MAIN_USER,
+					MAIN_EDC};
 static const uint16_t part_len[KINDS][PARTS] = {
-	[KIND_AUDIO]  = { 0, 0, 0, 2352, 0 },
-	[KIND_MODE_1] = { 12, 4, 0, 2048, 288 },
-	[KIND_MODE_2] = { 12, 4, 0, 2336, 0 },
-	[KIND_FORM_1] = { 12, 4, 8, 2048, 280 },
-	[KIND_FORM_2] = { 12, 4, 8, 2324, 4 },
+	[KIND_AUDIO] = {0, 0, 0, 2352, 0},   [KIND_MODE_1] = {12, 4, 0, 2048, 288},
+	[KIND_MODE_2] = {12, 4, 0, 2336, 0}, [KIND_FORM_1] = {12, 4, 8, 2048, 280},
+	[KIND_FORM_2] = {12, 4, 8, 2324, 4},
 };
 
 /* By the two C2 bits; 3 is refused, and nothing. */
-static const uint16_t c2_len[] = { 0, C2_FLAGS_LEN, C2_BLOCK_LEN, 0 };
+static const uint16_t c2_len[] = {0, C2_FLAGS_LEN, C2_BLOCK_LEN, 0};
 
 struct selection {
-	unsigned type;		/* expected sector type: 0 any, 1 + enum sector_kind */
+	unsigned type; /* expected sector type: 0 any, 1 + enum sector_kind */
 	unsigned main, c2, sub;
 };
 
@@ -79,7 +83,9 @@ static enum sense parse_selection(struct scsi_cmd *c, struct selection *s)
 	unsigned main = fld_get(c->cdb, RCD_MAIN);
 
 	*s = (struct selection){
-		.type = fld_get(c->cdb, RCD_SECTOR), .main = main & ~MAIN_C2, .c2 = main & MAIN_C2,
+		.type = fld_get(c->cdb, RCD_SECTOR),
+		.main = main & ~MAIN_C2,
+		.c2 = main & MAIN_C2,
 		.sub = fld_get(c->cdb, RCD_SUB),
 	};
 	if (s->type > KINDS)
@@ -112,9 +118,9 @@ static void deliver_main(struct scsi_cmd *c, const uint8_t *sector, unsigned mai
 static void deliver_sub(struct scsi_cmd *c, unsigned sub, int32_t lba,
 			const struct disc_sector *what)
 {
-	uint8_t buf[SUB_LEN] = { 0 };
-	struct disc_track_info info = { 0 };
-	struct subq_place place = { .lba = lba, .control = what->control, .track = what->track };
+	uint8_t buf[SUB_LEN] = {0};
+	struct disc_track_info info = {0};
+	struct subq_place place = {.lba = lba, .control = what->control, .track = what->track};
 
 	if (disc_get_track_info(cmd_disc(c), what->track, &info) == DISC_OK)
 		place.start = info.start;
@@ -122,7 +128,7 @@ static void deliver_sub(struct scsi_cmd *c, unsigned sub, int32_t lba,
 		subq_formatted(buf, &place);
 	else if (sub == SUB_RAW)
 		subq_raw(buf, &place);
-	deliver(c, buf, sub == SUB_Q ? SUBQ_FORMATTED : SUB_LEN);	/* R to W are empty */
+	deliver(c, buf, sub == SUB_Q ? SUBQ_FORMATTED : SUB_LEN); /* R to W are empty */
 }
 
 static co_fn enum sense read_sectors(struct scsi_cmd *c, const struct selection *s, int32_t lba,
@@ -134,7 +140,7 @@ static co_fn enum sense read_sectors(struct scsi_cmd *c, const struct selection 
 	uint8_t sector[SECTOR_RAW];
 
 	for (; blocks > 0 && c->in_done < c->in.len; blocks--, lba++) {
-		struct disc_sector what = { 0 };
+		struct disc_sector what = {0};
 		enum disc_status st;
 		enum sector_kind kind;
 
@@ -197,7 +203,7 @@ co_fn enum sense mmc_read_cd(struct scsi_cmd *c)
 
 static int32_t msf_field(uint32_t v)
 {
-	return msf_to_lba((struct msf){ (uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v });
+	return msf_to_lba((struct msf){(uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v});
 }
 
 co_fn enum sense mmc_read_cd_msf(struct scsi_cmd *c)
@@ -217,7 +223,7 @@ size_t mmc_read_cd_length(struct drive *d, const uint8_t *cdb)
 {
 	struct disc *disc = loaded_disc(d);
 	unsigned type = fld_get(cdb, RCD_SECTOR), main = fld_get(cdb, RCD_MAIN), kind;
-	struct selection s = { .c2 = main & MAIN_C2, .sub = fld_get(cdb, RCD_SUB) };
+	struct selection s = {.c2 = main & MAIN_C2, .sub = fld_get(cdb, RCD_SUB)};
 	uint32_t blocks = fld_get(cdb, RCD_BLOCKS);
 	size_t most = 0;
 

@@ -58,8 +58,7 @@ co_fn enum sense mmc_reserve_track(struct scsi_cmd *c)
 	switch (disc_get_profile(disc)->number) {
 	case PROFILE_DVD_RW_RO:
 	case PROFILE_DVD_RAM:
-	case PROFILE_DVD_PLUS_RW_DL:
-		return SENSE_GOOD;	/* nothing to reserve, but wodim asks */
+	case PROFILE_DVD_PLUS_RW_DL: return SENSE_GOOD; /* nothing to reserve, but wodim asks */
 	}
 	if (disc_get_profile(disc)->method == METHOD_ROM)
 		return SENSE_CANNOT_WRITE_FORMAT;

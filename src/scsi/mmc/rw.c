@@ -27,7 +27,7 @@ static bool head_init(struct head *h, const struct iovs *whole, size_t len)
 	h->iovs = *whole;
 	if (len == whole->len)
 		return true;
-	if (whole->n > PIECES) {	/* an odd initiator: many pieces, more than it asks for */
+	if (whole->n > PIECES) { /* an odd initiator: many pieces, more than it asks for */
 		max = whole->n;
 		v = h->heap = g_try_new(struct iovec, max);
 		if (!v)
@@ -86,8 +86,9 @@ co_fn enum sense mmc_read_blocks(struct scsi_cmd *c, uint32_t address, uint32_t 
 		c->in_done = (size_t)whole * BLOCK_BYTES;
 		cmd_drive(c)->blocks_read += whole;
 	}
-	return whole < blocks && (!whole || c->in_done < c->in.len) ?
-		read_cut_block(c, lba + (int32_t)whole) : SENSE_GOOD;
+	return whole < blocks && (!whole || c->in_done < c->in.len)
+		       ? read_cut_block(c, lba + (int32_t)whole)
+		       : SENSE_GOOD;
 }
 
 co_fn enum sense mmc_read6(struct scsi_cmd *c)
@@ -147,7 +148,7 @@ static co_fn enum sense write_blocks(struct scsi_cmd *c, uint32_t address, uint3
 		return sense;
 	}
 	len = (size_t)bytes * blocks;
-	if (len > c->out.len)	/* fewer bytes than such blocks have now */
+	if (len > c->out.len) /* fewer bytes than such blocks have now */
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(blocks_field), 8);
 	if (!head_init(&head, &c->out, len))
 		return SENSE_INTERNAL_FAILURE;
@@ -250,7 +251,7 @@ co_fn enum sense mmc_write_verify10(struct scsi_cmd *c)
 	if (!medium_range(disc, address, blocks, &lba))
 		return scsi_fail_lba(c, SENSE_LBA_RANGE, address);
 	bytes = bytes_per_block(c, lba, blocks, &st);
-	if (bytes && bytes != BLOCK_BYTES)	/* raw blocks cannot be read back as sent */
+	if (bytes && bytes != BLOCK_BYTES) /* raw blocks cannot be read back as sent */
 		return SENSE_ILLEGAL_TRACK_MODE;
 	sense = write_blocks(c, address, blocks, RW10_BLOCKS);
 	if (sense == SENSE_GOOD)
@@ -312,6 +313,6 @@ co_fn enum sense mmc_run_sync(struct drive *d, const void *arg, struct scsi_cmd 
 co_fn enum sense mmc_sync_cache10(struct scsi_cmd *c)
 {
 	if (!cmd_disc(c))
-		return SENSE_GOOD;	/* nothing to lose */
+		return SENSE_GOOD; /* nothing to lose */
 	return mmc_long_op(c, fld_get(c->cdb, SYNC_IMMED), LONG_SYNC, NULL, 0);
 }

@@ -9,42 +9,75 @@
 
 enum { STRUCTURE_DVD = 0, STRUCTURE_BD = 1, STRUCTURE_ANY = 2 };
 
-enum {	/* header, and the entries of the list */
-	ST_LEN = BE16(0), ST_HEADER = 4, ST_MAX = ST_HEADER + 4096,
-	LIST_CODE = U8(0), LIST_RDS = BIT(1, 6), LIST_LEN = BE16(2), LIST_ENTRY = 4,
+enum { /* header, and the entries of the list */
+       ST_LEN = BE16(0),
+       ST_HEADER = 4,
+       ST_MAX = ST_HEADER + 4096,
+       LIST_CODE = U8(0),
+       LIST_RDS = BIT(1, 6),
+       LIST_LEN = BE16(2),
+       LIST_ENTRY = 4,
 };
 
-enum {	/* DVD physical format information (ECMA-267 and others, 00h and 10h) */
-	PFI_BOOK = BITS(0, 7, 4), PFI_VERSION = BITS(0, 3, 0), PFI_RATE = BITS(1, 3, 0),
-	PFI_LAYERS = BITS(2, 6, 5),
-	PFI_OPPOSITE = BIT(2, 4), PFI_LAYER_TYPE = BITS(2, 3, 0), PFI_LINEAR = BITS(3, 7, 4),
-	PFI_TRACK = BITS(3, 3, 0),
-	PFI_START = BE24(5), PFI_END = BE24(9), PFI_END_LAYER0 = BE24(13),
-	RATE_UNSPECIFIED = 15, DATA_START = 0x30000, DATA_START_RAM = 0x31000,
-	SECTOR_MASK = 0xffffff,
+enum { /* DVD physical format information (ECMA-267 and others, 00h and 10h) */
+       PFI_BOOK = BITS(0, 7, 4),
+       PFI_VERSION = BITS(0, 3, 0),
+       PFI_RATE = BITS(1, 3, 0),
+       PFI_LAYERS = BITS(2, 6, 5),
+       PFI_OPPOSITE = BIT(2, 4),
+       PFI_LAYER_TYPE = BITS(2, 3, 0),
+       PFI_LINEAR = BITS(3, 7, 4),
+       PFI_TRACK = BITS(3, 3, 0),
+       PFI_START = BE24(5),
+       PFI_END = BE24(9),
+       PFI_END_LAYER0 = BE24(13),
+       RATE_UNSPECIFIED = 15,
+       DATA_START = 0x30000,
+       DATA_START_RAM = 0x31000,
+       SECTOR_MASK = 0xffffff,
 };
 
-enum {	/* DVD-R/-RW pre-recorded information: fields of an id, 6 bytes and a zero */
-	PRE_FIELD = 8, PRE_FIELDS = 5, PRE_APPLICATION = U8(1), PRE_PHYSICAL = U8(2),
-	PRE_LAST = BE24(3), PRE_VERSION = U8(6),
-	PRE_MAKER1 = 17, PRE_MAKER2 = 25, PRE_TEXT = 6,
+enum { /* DVD-R/-RW pre-recorded information: fields of an id, 6 bytes and a zero */
+       PRE_FIELD = 8,
+       PRE_FIELDS = 5,
+       PRE_APPLICATION = U8(1),
+       PRE_PHYSICAL = U8(2),
+       PRE_LAST = BE24(3),
+       PRE_VERSION = U8(6),
+       PRE_MAKER1 = 17,
+       PRE_MAKER2 = 25,
+       PRE_TEXT = 6,
 };
 
 enum { ADIP_MAKER = 19, ADIP_TYPE = 27, MAKER_LEN = 8, TYPE_LEN = 3 };
 
-enum {	/* BD disc information: units of 112 bytes, one a layer */
-	DI_UNIT = 112, DI_FORMAT = U8(2), DI_UNITS = U8(3), DI_SEQUENCE = U8(5), DI_USED = U8(6),
-	DI_TYPE = 8,
-	DI_LAYERS = BITS(12, 7, 4), DI_LAYER_TYPE = BITS(12, 3, 0), DI_CHANNEL_BIT = U8(13),
-	DI_FIRST = BE32(24),
-	DI_LAST = BE32(28), DI_MAKER = 100, DI_MAKER_LEN = 6, DI_MEDIA = 106, DI_REVISION = U8(111),
-	BD_DATA_START = 0x100000,
+enum { /* BD disc information: units of 112 bytes, one a layer */
+       DI_UNIT = 112,
+       DI_FORMAT = U8(2),
+       DI_UNITS = U8(3),
+       DI_SEQUENCE = U8(5),
+       DI_USED = U8(6),
+       DI_TYPE = 8,
+       DI_LAYERS = BITS(12, 7, 4),
+       DI_LAYER_TYPE = BITS(12, 3, 0),
+       DI_CHANNEL_BIT = U8(13),
+       DI_FIRST = BE32(24),
+       DI_LAST = BE32(28),
+       DI_MAKER = 100,
+       DI_MAKER_LEN = 6,
+       DI_MEDIA = 106,
+       DI_REVISION = U8(111),
+       BD_DATA_START = 0x100000,
 };
 
-enum {	/* BD disc definition structure, spare area information */
-	DDS_UPDATES = BE32(4), DDS_DATA_START = BE32(32), DDS_DATA_LAST = BE32(36),
-	DDS_SPARE = BE32(44),
-	SPARE_FREE = BE32(4), SPARE_ALLOCATED = BE32(8), CLUSTER = 32,
+enum { /* BD disc definition structure, spare area information */
+       DDS_UPDATES = BE32(4),
+       DDS_DATA_START = BE32(32),
+       DDS_DATA_LAST = BE32(36),
+       DDS_SPARE = BE32(44),
+       SPARE_FREE = BE32(4),
+       SPARE_ALLOCATED = BE32(8),
+       CLUSTER = 32,
 };
 
 enum {
@@ -55,7 +88,7 @@ enum {
 
 enum { BOUNDARY_FIXED = BIT(0, 7), BOUNDARY_LAYER0 = BE32(4) };
 
-enum { MARK_PERSISTENT = 1, MARK_CARTRIDGE = 2 };	/* disc_state.write_protected */
+enum { MARK_PERSISTENT = 1, MARK_CARTRIDGE = 2 }; /* disc_state.write_protected */
 
 /* How each kind of DVD describes itself: book type and version, layer type, densities. */
 /* clang-format off */
@@ -142,8 +175,8 @@ static void put_prerecorded(struct drive *d, const struct disc *disc, unsigned l
 	(void)layer;
 	for (i = 0; i < PRE_FIELDS; i++)
 		p[i * PRE_FIELD] = (uint8_t)(i + 1);
-	fld_put(p, PRE_APPLICATION, 0x40);	/* for unrestricted use */
-	fld_put(p, PRE_PHYSICAL, 0xc1);		/* 120 mm, organic dye or phase change */
+	fld_put(p, PRE_APPLICATION, 0x40); /* for unrestricted use */
+	fld_put(p, PRE_PHYSICAL, 0xc1);    /* 120 mm, organic dye or phase change */
 	fld_put(p, PRE_LAST, DATA_START + medium_blocks(disc) - 1);
 	fld_put(p, PRE_VERSION, 0x52);
 	memcpy(p + PRE_MAKER1, maker, PRE_TEXT);
@@ -178,9 +211,9 @@ static const struct bd_kind {
 	char id[BD_ID_LEN + 1];
 	uint8_t layer_type;
 } bd_kinds[] = {
-	{ PROFILE_BD_ROM, "BDO", 1 },
-	{ PROFILE_BD_RE, "BDW", 4 },
-	{ PROFILE_BD_R_SRM, "BDR", 2 },	/* and whatever else there is */
+	{PROFILE_BD_ROM, "BDO", 1},
+	{PROFILE_BD_RE, "BDW", 4},
+	{PROFILE_BD_R_SRM, "BDR", 2}, /* and whatever else there is */
 };
 
 static const struct bd_kind *bd_kind_of(uint16_t profile)
@@ -360,7 +393,7 @@ enum sense mmc_read_disc_structure(struct scsi_cmd *c)
 	const struct structure *s = NULL;
 	struct drive *d = cmd_drive(c);
 	struct disc *disc = cmd_disc(c);
-	uint8_t buf[ST_MAX] = { 0 };
+	uint8_t buf[ST_MAX] = {0};
 	size_t len;
 
 	if (disc && medium_is_cd(disc))

@@ -10,7 +10,7 @@ enum { SUBQ_FORMATTED = 16, SUBQ_RAW = 96 };
 
 struct subq_place {
 	int32_t lba;
-	int32_t start;		/* of the track, index 1; lba below it lies in the pregap */
+	int32_t start; /* of the track, index 1; lba below it lies in the pregap */
 	uint8_t control;
 	unsigned track;
 };

@@ -22,24 +22,36 @@ enum {
 	CD_TEXT_MAX = 8 * 256 * CD_TEXT_PACK,
 };
 
-enum {	/* all formats begin so */
-	TOC_LEN = BE16(0), TOC_FIRST = U8(2), TOC_LAST = U8(3), TOC_HEADER = 4,
+enum { /* all formats begin so */
+       TOC_LEN = BE16(0),
+       TOC_FIRST = U8(2),
+       TOC_LAST = U8(3),
+       TOC_HEADER = 4,
 };
 
-enum {	/* formats 0 and 1: descriptors */
-	TD_ADR = BITS(1, 7, 4), TD_CONTROL = BITS(1, 3, 0), TD_TRACK = U8(2), TD_ADDRESS = 4,
-	TD_LEN = 8,
+enum { /* formats 0 and 1: descriptors */
+       TD_ADR = BITS(1, 7, 4),
+       TD_CONTROL = BITS(1, 3, 0),
+       TD_TRACK = U8(2),
+       TD_ADDRESS = 4,
+       TD_LEN = 8,
 };
 
-enum {	/* formats 2 and 3: descriptors */
-	FT_SESSION = U8(0), FT_ADR = BITS(1, 7, 4), FT_CONTROL = BITS(1, 3, 0), FT_POINT = U8(3),
-	FT_MIN = 4, FT_ZERO = U8(7),
-	FT_PMIN = 8, FT_PSEC = 9, FT_LEN = 11,
+enum { /* formats 2 and 3: descriptors */
+       FT_SESSION = U8(0),
+       FT_ADR = BITS(1, 7, 4),
+       FT_CONTROL = BITS(1, 3, 0),
+       FT_POINT = U8(3),
+       FT_MIN = 4,
+       FT_ZERO = U8(7),
+       FT_PMIN = 8,
+       FT_PSEC = 9,
+       FT_LEN = 11,
 };
 
 /* The complete sessions, or what stands for them. */
 struct toc {
-	unsigned first_session, last_session;	/* 0: none is complete */
+	unsigned first_session, last_session; /* 0: none is complete */
 	unsigned first_track, last_track;
 	int32_t lead_out;
 };
@@ -52,7 +64,7 @@ static bool toc_of_area(const struct disc *disc, struct toc *t)
 	if (disc_get_state(disc)->status == DISC_BLANK ||
 	    disc_get_track_info(disc, 1, &info) != DISC_OK || info.size == 0 || info.blank)
 		return false;
-	*t = (struct toc){ 1, 1, 1, 1, (int32_t)disc_last_lba(disc) + 1 };
+	*t = (struct toc){1, 1, 1, 1, (int32_t)disc_last_lba(disc) + 1};
 	return true;
 }
 
@@ -61,7 +73,7 @@ static bool toc_of_sessions(const struct disc *disc, struct toc *t)
 	const struct disc_state *s = disc_get_state(disc);
 	unsigned i;
 
-	*t = (struct toc){ 0 };
+	*t = (struct toc){0};
 	for (i = 1; i <= s->sessions->len; i++) {
 		const struct disc_session *session = state_session(s, i);
 
@@ -108,7 +120,7 @@ static void put_descriptor(uint8_t *p, unsigned control, unsigned track, int32_t
 
 static enum sense reply_formatted(struct scsi_cmd *c, bool msf)
 {
-	uint8_t buf[TOC_HEADER + (TOC_TRACKS_MAX + 1) * TD_LEN] = { 0 }, *p = buf + TOC_HEADER;
+	uint8_t buf[TOC_HEADER + (TOC_TRACKS_MAX + 1) * TD_LEN] = {0}, *p = buf + TOC_HEADER;
 	unsigned from = fld_get(c->cdb, RTOC_TRACK), n;
 	struct disc *disc = cmd_disc(c);
 	struct toc toc;
@@ -130,7 +142,7 @@ static enum sense reply_formatted(struct scsi_cmd *c, bool msf)
 
 static enum sense reply_sessions(struct scsi_cmd *c, bool msf)
 {
-	uint8_t buf[TOC_HEADER + TD_LEN] = { 0 };
+	uint8_t buf[TOC_HEADER + TD_LEN] = {0};
 	struct disc *disc = cmd_disc(c);
 	unsigned track = 1;
 	struct toc toc;
@@ -198,10 +210,10 @@ static uint8_t *put_session(uint8_t *p, const struct disc *disc, const struct di
 	if (!session->next_area && !(session->flags & SESSION_LAST_POINTER))
 		return p;
 	put_point(p, n, ADR_POINTERS, first, 0xb0);
-	memset(p + FT_MIN, 0xff, 3);	/* no next session */
+	memset(p + FT_MIN, 0xff, 3); /* no next session */
 	if (session->next_area)
 		put_msf(p + FT_MIN, session->next_area);
-	fld_put(p, FT_ZERO, outermost ? 2 : 1);	/* number of mode 5 pointers */
+	fld_put(p, FT_ZERO, outermost ? 2 : 1); /* number of mode 5 pointers */
 	put_msf(p + FT_PMIN, s->last_lead_out);
 	p += FT_LEN;
 	if (!outermost)
@@ -246,7 +258,7 @@ static bool is_recordable_cd(const struct disc *disc)
 /* What the program memory area holds: the tracks that no lead-in names yet. */
 static enum sense reply_pma(struct scsi_cmd *c)
 {
-	uint8_t buf[TOC_HEADER + TOC_TRACKS_MAX * FT_LEN] = { 0 }, *p = buf + TOC_HEADER;
+	uint8_t buf[TOC_HEADER + TOC_TRACKS_MAX * FT_LEN] = {0}, *p = buf + TOC_HEADER;
 	struct disc *disc = cmd_disc(c);
 	const struct disc_state *s = disc_get_state(disc);
 	unsigned n;
@@ -287,7 +299,7 @@ static enum sense reply_cd_text(struct scsi_cmd *c)
 	struct disc *disc = cmd_disc(c);
 	const struct disc_state *s = disc_get_state(disc);
 	const struct disc_blob *packs = NULL;
-	uint8_t head[TOC_HEADER] = { 0 };
+	uint8_t head[TOC_HEADER] = {0};
 	size_t len = 0, room;
 	unsigned n;
 
@@ -312,21 +324,15 @@ enum sense mmc_read_toc(struct scsi_cmd *c)
 	bool msf = fld_get(c->cdb, RTOC_MSF);
 	unsigned format = fld_get(c->cdb, RTOC_FORMAT);
 
-	if (format == TOC_FORMATTED)	/* Linux finds the last session by the old field only */
+	if (format == TOC_FORMATTED) /* Linux finds the last session by the old field only */
 		format = fld_get(c->cdb, RTOC_OLD_FORMAT);
 	switch (format) {
-	case TOC_FORMATTED:
-		return reply_formatted(c, msf);
-	case TOC_SESSIONS:
-		return reply_sessions(c, msf);
-	case TOC_FULL:
-		return reply_full(c);
-	case TOC_PMA:
-		return reply_pma(c);
-	case TOC_ATIP:
-		return reply_atip(c);
-	case TOC_CD_TEXT:
-		return reply_cd_text(c);
+	case TOC_FORMATTED: return reply_formatted(c, msf);
+	case TOC_SESSIONS: return reply_sessions(c, msf);
+	case TOC_FULL: return reply_full(c);
+	case TOC_PMA: return reply_pma(c);
+	case TOC_ATIP: return reply_atip(c);
+	case TOC_CD_TEXT: return reply_cd_text(c);
 	}
 	return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RTOC_FORMAT), 8);
 }

@@ -7,20 +7,34 @@
 enum { TRACK_BY_LBA = 0, TRACK_BY_NUMBER = 1, TRACK_BY_SESSION = 2 };
 
 enum {
-	TI_LEN = BE16(0), TI_TRACK = U8(2), TI_SESSION = U8(3), TI_DAMAGE = BIT(5, 5),
+	TI_LEN = BE16(0),
+	TI_TRACK = U8(2),
+	TI_SESSION = U8(3),
+	TI_DAMAGE = BIT(5, 5),
 	TI_COPY = BIT(5, 4),
-	TI_MODE = BITS(5, 3, 0), TI_RT = BIT(6, 7), TI_BLANK = BIT(6, 6), TI_PACKET = BIT(6, 5),
+	TI_MODE = BITS(5, 3, 0),
+	TI_RT = BIT(6, 7),
+	TI_BLANK = BIT(6, 6),
+	TI_PACKET = BIT(6, 5),
 	TI_FP = BIT(6, 4),
-	TI_DATA_MODE = BITS(6, 3, 0), TI_LRA_V = BIT(7, 1), TI_NWA_V = BIT(7, 0),
-	TI_START = BE32(8), TI_NWA = BE32(12),
-	TI_FREE = BE32(16), TI_PACKET_SIZE = BE32(20), TI_SIZE = BE32(24), TI_LRA = BE32(28),
+	TI_DATA_MODE = BITS(6, 3, 0),
+	TI_LRA_V = BIT(7, 1),
+	TI_NWA_V = BIT(7, 0),
+	TI_START = BE32(8),
+	TI_NWA = BE32(12),
+	TI_FREE = BE32(16),
+	TI_PACKET_SIZE = BE32(20),
+	TI_SIZE = BE32(24),
+	TI_LRA = BE32(28),
 	TI_TRACK_MSB = U8(32),
-	TI_SESSION_MSB = U8(33), TI_READ_COMPAT = BE32(36), TI_REPLY = 48,
+	TI_SESSION_MSB = U8(33),
+	TI_READ_COMPAT = BE32(36),
+	TI_REPLY = 48,
 };
 
 static enum sense reply_track(struct scsi_cmd *c, const struct disc_track_info *t)
 {
-	uint8_t buf[TI_REPLY] = { 0 };
+	uint8_t buf[TI_REPLY] = {0};
 
 	fld_put(buf, TI_LEN, TI_REPLY - 2);
 	fld_put(buf, TI_TRACK, t->number & 255);
@@ -93,11 +107,8 @@ enum sense mmc_read_track_info(struct scsi_cmd *c)
 		if (fld_get(c->cdb, RTI_OPEN))
 			number = next_open_track(disc, value);
 		break;
-	case TRACK_BY_SESSION:
-		number = first_track_of(disc, value);
-		break;
-	default:
-		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RTI_TYPE), 8);
+	case TRACK_BY_SESSION: number = first_track_of(disc, value); break;
+	default: return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RTI_TYPE), 8);
 	}
 	if (!number || disc_get_track_info(disc, number, &info) != DISC_OK)
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RTI_ADDRESS), 8);

@@ -9,9 +9,17 @@
 
 #include "block/driver.h"
 
-#define IN_LOOP(name) \
-	static co_fn void name##_co(void *arg) { (void)arg; name(); } \
-	static void run_##name(void **state) { (void)state; run_in_loop(name##_co, NULL); }
+#define IN_LOOP(name)                          \
+	static co_fn void name##_co(void *arg) \
+	{                                      \
+		(void)arg;                     \
+		name();                        \
+	}                                      \
+	static void run_##name(void **state)   \
+	{                                      \
+		(void)state;                   \
+		run_in_loop(name##_co, NULL);  \
+	}
 
 static inline co_fn struct block_node *open_text(const char *text, unsigned flags, GError **error)
 {

@@ -1,4 +1,5 @@
-/* The core: opening, ranges, permissions, flush generations, defaults, statistics; drivers mem and raw. */
+/* The core: opening, ranges, permissions, flush generations, defaults, statistics; drivers mem and
+ * raw. */
 #include "block_test.h"
 
 #include "block/blklog.h"
@@ -19,7 +20,8 @@ static void test_opening(void)
 	must_refuse("driver=mem,size=1X", 0, "1X");
 	must_refuse("driver=mem,size=2T", 0, "size=");
 	must_refuse("driver=raw,file.driver=mem,file.size=4096,offset=8192", 0, "offset=8192");
-	must_refuse("driver=raw,file.driver=mem,file.size=4096,offset=512,size=4096", 0, "size=4096");
+	must_refuse("driver=raw,file.driver=mem,file.size=4096,offset=512,size=4096", 0,
+		    "size=4096");
 	must_refuse("driver=raw,file.driver=mem,file.nix=1", 0, "nix");
 	block_unref(NULL);
 }
@@ -38,19 +40,30 @@ static void test_drivers_are_listed_once(void)
 
 static void test_ranges(void)
 {
-	static const struct { uint64_t off; size_t len; int want; } rows[] = {
-		{ 0, 1000, 0 }, { 0, 1001, -EINVAL }, { 999, 1, 0 }, { 1000, 0, 0 }, { 1000, 1, -EINVAL },
-		{ 1001, 0, -EINVAL }, { UINT64_MAX, 1, -EINVAL }, { UINT64_MAX - 499, 500, -EINVAL },
-		{ (uint64_t)INT64_MAX, 2, -EINVAL },
+	static const struct {
+		uint64_t off;
+		size_t len;
+		int want;
+	} rows[] = {
+		{0, 1000, 0},
+		{0, 1001, -EINVAL},
+		{999, 1, 0},
+		{1000, 0, 0},
+		{1000, 1, -EINVAL},
+		{1001, 0, -EINVAL},
+		{UINT64_MAX, 1, -EINVAL},
+		{UINT64_MAX - 499, 500, -EINVAL},
+		{(uint64_t)INT64_MAX, 2, -EINVAL},
 	};
 	struct block_node *node = must_open("driver=mem,size=1000", BLOCK_RDWR);
-	uint8_t buf[1001] = { 0 };
+	uint8_t buf[1001] = {0};
 	unsigned status;
 	uint64_t run;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
 		assert_int_equal(block_pread(node, rows[i].off, buf, rows[i].len), rows[i].want);
-		assert_int_equal(block_pwrite(node, rows[i].off, buf, rows[i].len, 0), rows[i].want);
+		assert_int_equal(block_pwrite(node, rows[i].off, buf, rows[i].len, 0),
+				 rows[i].want);
 		assert_int_equal(block_discard_zero(node, rows[i].off, rows[i].len), rows[i].want);
 		assert_int_equal(block_allocate(node, rows[i].off, rows[i].len), rows[i].want);
 	}
@@ -64,7 +77,7 @@ static void test_ranges(void)
 static void test_read_only(void)
 {
 	struct block_node *node = must_open("driver=mem,size=8192", 0);
-	uint8_t buf[16] = { 0 };
+	uint8_t buf[16] = {0};
 
 	assert_false(block_is_writable(node));
 	assert_int_equal(block_pread(node, 0, buf, sizeof(buf)), 0);
@@ -91,9 +104,9 @@ static unsigned count_flushes(struct block_node *log)
 static void test_flush_only_what_is_not_durable(void)
 {
 	struct block_node *log = blklog_new(block_mem_new(8192, NULL, 0));
-	uint8_t buf[16] = { 0 };
+	uint8_t buf[16] = {0};
 
-	assert_int_equal(block_flush(log), 0);	/* who wrote it before may not have flushed */
+	assert_int_equal(block_flush(log), 0); /* who wrote it before may not have flushed */
 	assert_int_equal(count_flushes(log), 1);
 	assert_int_equal(block_flush(log), 0);
 	assert_int_equal(block_pwrite(log, 0, buf, 16, BLOCK_FUA), 0);
@@ -127,17 +140,17 @@ static co_fn void flush_one(void *arg)
 static void test_concurrent_flushes_join(void)
 {
 	struct block_node *fault = fault_new(block_mem_new(8192, NULL, 0));
-	struct fault_rule slow = { .op = FAULT_FLUSH, .delay_ns = 1000000 };
-	struct flusher f = { .node = fault };
+	struct fault_rule slow = {.op = FAULT_FLUSH, .delay_ns = 1000000};
+	struct flusher f = {.node = fault};
 	struct block_stats stats;
-	uint8_t buf[16] = { 0 };
+	uint8_t buf[16] = {0};
 
 	fault_add(fault, &slow);
 	for (unsigned i = 0; i < 10; i++)
 		co_start(co_loop(), flush_one, &f);
 	assert_int_equal(f.done, 0);
 	assert_int_equal(block_pwrite(fault, 0, buf, 16, 0), 0);
-	co_start(co_loop(), flush_one, &f);	/* the one under way does not cover this write */
+	co_start(co_loop(), flush_one, &f); /* the one under way does not cover this write */
 	while (f.done < 11)
 		co_sleep_ns(100000);
 	assert_int_equal(f.res, 0);
@@ -149,7 +162,7 @@ static void test_concurrent_flushes_join(void)
 static void test_failed_flush_is_for_ever(void)
 {
 	struct block_node *fault = fault_new(block_mem_new(8192, NULL, 0));
-	struct fault_rule once = { .op = FAULT_FLUSH, .times = 1, .errnum = EIO };
+	struct fault_rule once = {.op = FAULT_FLUSH, .times = 1, .errnum = EIO};
 	struct block_stats stats;
 
 	fault_add(fault, &once);
@@ -172,8 +185,8 @@ static co_fn void last_unref(void *arg)
 static void test_close_waits_for_requests(void)
 {
 	struct block_node *fault = fault_new(block_mem_new(8192, NULL, 0));
-	struct fault_rule slow = { .op = FAULT_FLUSH, .delay_ns = 1000000 };
-	struct flusher request = { .node = fault }, closer = { .node = fault };
+	struct fault_rule slow = {.op = FAULT_FLUSH, .delay_ns = 1000000};
+	struct flusher request = {.node = fault}, closer = {.node = fault};
 
 	fault_add(fault, &slow);
 	co_start(co_loop(), flush_one, &request);
@@ -252,7 +265,7 @@ static void test_mem_is_sparse(void)
 static void test_mem_fork(void)
 {
 	struct block_node *base = must_open("driver=mem,size=20000", BLOCK_RDWR), *fork, *fork2;
-	uint8_t buf[20000], zero[20000] = { 0 };
+	uint8_t buf[20000], zero[20000] = {0};
 
 	memset(buf, 1, sizeof(buf));
 	assert_int_equal(block_pwrite(base, 0, buf, sizeof(buf), 0), 0);
@@ -279,7 +292,8 @@ static void test_mem_fork(void)
 
 static void test_raw_window(void)
 {
-	struct block_node *node = must_open("driver=raw,offset=1000,size=500,file.driver=mem,file.size=4096", BLOCK_RDWR);
+	struct block_node *node = must_open(
+		"driver=raw,offset=1000,size=500,file.driver=mem,file.size=4096", BLOCK_RDWR);
 	uint8_t buf[500], back[500];
 
 	memset(buf, 3, sizeof(buf));
@@ -306,7 +320,7 @@ static void test_statistics(void)
 {
 	struct block_node *node = must_open("driver=mem,size=8192", BLOCK_RDWR);
 	struct block_stats stats;
-	uint8_t buf[100] = { 0 };
+	uint8_t buf[100] = {0};
 
 	block_pread(node, 0, buf, 100);
 	block_pread(node, 0, buf, 50);

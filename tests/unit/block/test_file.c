@@ -1,4 +1,5 @@
-/* Driver "file": reading, writing, holes, mapping, creating, what it refuses, and the locks between programs. */
+/* Driver "file": reading, writing, holes, mapping, creating, what it refuses, and the locks between
+ * programs. */
 #include "block_test.h"
 
 #include <fcntl.h>
@@ -72,7 +73,7 @@ static void test_more_pieces_than_one_call_takes(void)
 	enum { PIECES = 3000, PIECE = 7 };
 	uint8_t *out = g_malloc(PIECES * PIECE), *in = g_malloc0(PIECES * PIECE);
 	struct iovec *v = g_new(struct iovec, PIECES);
-	struct iovs iov = { v, PIECES, PIECES * PIECE };
+	struct iovs iov = {v, PIECES, PIECES * PIECE};
 	char *path = make_file("pieces", "", 0);
 	struct block_node *node = open_path(path, BLOCK_RDWR);
 
@@ -80,7 +81,7 @@ static void test_more_pieces_than_one_call_takes(void)
 		out[i] = (uint8_t)(i * 31 + i / 256);
 	assert_int_equal(block_truncate(node, PIECES * PIECE), 0);
 	for (unsigned i = 0; i < PIECES; i++)
-		v[i] = (struct iovec){ out + i * PIECE, PIECE };
+		v[i] = (struct iovec){out + i * PIECE, PIECE};
 	assert_int_equal(block_pwritev(node, 0, &iov, 0), 0);
 	for (unsigned i = 0; i < PIECES; i++)
 		v[i].iov_base = in + i * PIECE;
@@ -224,7 +225,7 @@ static void test_auto_read_only(void)
 	char *path = make_file("ro", "data", 4);
 	struct block_node *node;
 
-	if (geteuid() == 0) {	/* root may write everything; a running program not */
+	if (geteuid() == 0) { /* root may write everything; a running program not */
 		g_unlink(path);
 		g_free(path);
 		path = g_file_read_link("/proc/self/exe", NULL);
@@ -259,7 +260,7 @@ static void test_limit_on_file_size(void)
 /* Whether somebody has a lock on this byte of path, seen from a descriptor of its own. */
 static bool byte_is_locked(const char *path, int byte)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 
 	assert_true(fd >= 0);
@@ -282,12 +283,15 @@ static void check_bytes(const char *path, const char *wanted)
 
 static void test_lock_bytes_are_those_of_qemu(void)
 {
-	static const struct { unsigned flags; const char *bytes; } rows[] = {
-		{ 0, " 100" },
-		{ BLOCK_RDWR, " 100 101" },
-		{ BLOCK_RDWR | BLOCK_UNSHARE_WRITE, " 100 101 103 201 203" },
-		{ BLOCK_UNSHARE_WRITE, " 100 201 203" },
-		{ BLOCK_NO_LOCK, "" },
+	static const struct {
+		unsigned flags;
+		const char *bytes;
+	} rows[] = {
+		{0, " 100"},
+		{BLOCK_RDWR, " 100 101"},
+		{BLOCK_RDWR | BLOCK_UNSHARE_WRITE, " 100 101 103 201 203"},
+		{BLOCK_UNSHARE_WRITE, " 100 201 203"},
+		{BLOCK_NO_LOCK, ""},
 	};
 	char *path = make_file("bytes", "data", 4);
 
@@ -303,11 +307,22 @@ static void test_lock_bytes_are_those_of_qemu(void)
 
 static void test_who_excludes_whom(void)
 {
-	enum { WRITER = BLOCK_RDWR | BLOCK_UNSHARE_WRITE, RAW = BLOCK_RDWR, READER = 0, PICKY = BLOCK_UNSHARE_WRITE };
-	static const struct { unsigned first, second; bool both; } rows[] = {
-		{ WRITER, WRITER, false }, { WRITER, RAW, false }, { RAW, WRITER, false }, { WRITER, READER, true },
-		{ READER, WRITER, true }, { PICKY, WRITER, false }, { WRITER, PICKY, false }, { RAW, RAW, true },
-		{ PICKY, PICKY, true }, { READER, READER, true }, { WRITER, BLOCK_NO_LOCK, true },
+	enum {
+		WRITER = BLOCK_RDWR | BLOCK_UNSHARE_WRITE,
+		RAW = BLOCK_RDWR,
+		READER = 0,
+		PICKY = BLOCK_UNSHARE_WRITE
+	};
+	static const struct {
+		unsigned first, second;
+		bool both;
+	} rows[] = {
+		{WRITER, WRITER, false},       {WRITER, RAW, false},
+		{RAW, WRITER, false},          {WRITER, READER, true},
+		{READER, WRITER, true},        {PICKY, WRITER, false},
+		{WRITER, PICKY, false},        {RAW, RAW, true},
+		{PICKY, PICKY, true},          {READER, READER, true},
+		{WRITER, BLOCK_NO_LOCK, true},
 	};
 	char *path = make_file("exclude", "data", 4);
 
@@ -334,11 +349,14 @@ static pid_t start_holder(const char *path)
 	assert_int_equal(pipe(pipe_fds), 0);
 	pid = fork();
 	if (pid == 0) {
-		static const int bytes[] = { 100, 101, 103, 201, 203 };
+		static const int bytes[] = {100, 101, 103, 201, 203};
 		int fd = open(path, O_RDWR);
 
 		for (unsigned i = 0; i < G_N_ELEMENTS(bytes); i++) {
-			struct flock l = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = bytes[i], .l_len = 1 };
+			struct flock l = {.l_type = F_RDLCK,
+					  .l_whence = SEEK_SET,
+					  .l_start = bytes[i],
+					  .l_len = 1};
 
 			if (fcntl(fd, F_OFD_SETLK, &l) < 0)
 				_exit(1);
@@ -370,20 +388,22 @@ static void test_message_names_the_holder(void)
 	g_free(path);
 }
 
-static char *program;	/* qemu-io */
+static char *program; /* qemu-io */
 
 static void test_qemu_keeps_out(void)
 {
 	char *path = make_file("qemu1", "", 0), *err = NULL;
-	char *argv[] = { program, "-f", "raw", "-c", "quit", path, NULL };
+	char *argv[] = {program, "-f", "raw", "-c", "quit", path, NULL};
 	struct block_node *node = open_path(path, BLOCK_RDWR | BLOCK_UNSHARE_WRITE);
 	int status = 0;
 
-	assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &err, &status, NULL));
+	assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &err, &status,
+				 NULL));
 	assert_int_not_equal(status, 0);
 	assert_non_null(strstr(err, "lock"));
 	block_unref(node);
-	assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, NULL, &status, NULL));
+	assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, NULL, &status,
+				 NULL));
 	assert_int_equal(status, 0);
 	g_free(err);
 	g_free(path);
@@ -392,10 +412,11 @@ static void test_qemu_keeps_out(void)
 static void test_we_keep_out_of_qemu(void)
 {
 	char *path = make_file("qemu2", "", 0), *text;
-	char *argv[] = { program, "-f", "raw", "-c", "sleep 60000", path, NULL };
+	char *argv[] = {program, "-f", "raw", "-c", "sleep 60000", path, NULL};
 	GPid pid = 0;
 
-	assert_true(g_spawn_async(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, NULL));
+	assert_true(
+		g_spawn_async(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, NULL));
 	for (unsigned i = 0; i < 10000 && !byte_is_locked(path, 101); i++)
 		co_sleep_ns(1000000);
 	text = g_strdup_printf("in use by qemu-io (pid %d)", pid);
@@ -502,5 +523,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(we_keep_out_of_qemu, need_qemu_io, drop_qemu_io),
 	};
 
-	return backend_is_missing() ? EXIT_SKIPPED : cmocka_run_group_tests(tests, make_folder, remove_folder);
+	return backend_is_missing() ? EXIT_SKIPPED
+				    : cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -7,9 +7,11 @@
 
 static void test_nth_write_fails(void)
 {
-	struct block_node *node = must_open("driver=fault,op=write,nth=3,times=2,error=enospc,file.driver=mem,"
-					    "file.size=8192", BLOCK_RDWR);
-	static const int wanted[] = { 0, 0, -ENOSPC, -ENOSPC, 0, 0 };
+	struct block_node *node =
+		must_open("driver=fault,op=write,nth=3,times=2,error=enospc,file.driver=mem,"
+			  "file.size=8192",
+			  BLOCK_RDWR);
+	static const int wanted[] = {0, 0, -ENOSPC, -ENOSPC, 0, 0};
 	uint8_t byte = 1;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(wanted); i++) {
@@ -24,8 +26,8 @@ static void test_nth_write_fails(void)
 static void test_place(void)
 {
 	struct block_node *node = fault_new(block_mem_new(8192, NULL, 0));
-	struct fault_rule rule = { .op = FAULT_ANY, .from = 1000, .to = 2000, .errnum = EIO };
-	uint8_t buf[3000] = { 0 };
+	struct fault_rule rule = {.op = FAULT_ANY, .from = 1000, .to = 2000, .errnum = EIO};
+	uint8_t buf[3000] = {0};
 
 	fault_add(node, &rule);
 	assert_int_equal(block_pread(node, 0, buf, 1000), 0);
@@ -43,7 +45,7 @@ static void test_place(void)
 static void test_short_write(void)
 {
 	struct block_node *node = fault_new(block_mem_new(8192, NULL, 0));
-	struct fault_rule rule = { .op = FAULT_WRITE, .errnum = EIO, .shorten = 512 };
+	struct fault_rule rule = {.op = FAULT_WRITE, .errnum = EIO, .shorten = 512};
 	uint8_t buf[1024], back[1024];
 
 	memset(buf, 7, sizeof(buf));
@@ -57,8 +59,8 @@ static void test_short_write(void)
 
 static void test_late(void)
 {
-	struct block_node *node = must_open("driver=fault,op=read,error=none,delay-ms=2,file.driver=mem,file.size=4096",
-					    0);
+	struct block_node *node = must_open(
+		"driver=fault,op=read,error=none,delay-ms=2,file.driver=mem,file.size=4096", 0);
 	uint64_t before = loop_now_ns();
 	uint8_t byte;
 
@@ -76,7 +78,8 @@ static void test_bad_rules(void)
 
 static void test_log_replays_to_the_same(void)
 {
-	struct block_node *copy = block_mem_new(0, NULL, 0), *log = blklog_new(block_mem_new(0, NULL, 0));
+	struct block_node *copy = block_mem_new(0, NULL, 0),
+			  *log = blklog_new(block_mem_new(0, NULL, 0));
 	uint8_t a[9000], b[9000];
 	struct blklog_entry *entries;
 	unsigned n;

@@ -229,16 +229,13 @@ static co_fn void sao_long_pregap(void *arg)
 }
 
 static const uint8_t cue_two_tracks[] = {
-	0x02, '0',  '1',  '2',  '3',  '4', '5', '6',
-	0x02, '7',  '8',  '9',  '0',  '1', '2', 0,
-	0x41, 0x00, 0x00, 0x14, 0x00, 0,   0,   0,
-	0x41, 0x01, 0x00, 0x14, 0x00, 0,   0,   0,
-	0x41, 0x01, 0x01, 0x10, 0x00, 0,   2,   0,
-	0x03, 0x02, 'U',  'S',  'R',  'C', '1', '7',
-	0x03, 0x02, '6',  '0',  '7',  '8', '3', '9',
-	0x41, 0x02, 0x00, 0x10, 0x00, 0,   8,   0,	/* 450 */
-	0x41, 0x02, 0x01, 0x11, 0x00, 0,   10,  0,	/* 600 */
-	0x41, 0xaa, 0x01, 0x14, 0x00, 0,   16,  0,	/* 1050 */
+	0x02, '0',  '1',  '2',  '3',  '4',  '5',  '6',  0x02, '7',  '8',  '9',  '0',
+	'1',  '2',  0,    0x41, 0x00, 0x00, 0x14, 0x00, 0,    0,    0,    0x41, 0x01,
+	0x00, 0x14, 0x00, 0,    0,    0,    0x41, 0x01, 0x01, 0x10, 0x00, 0,    2,
+	0,    0x03, 0x02, 'U',  'S',  'R',  'C',  '1',  '7',  0x03, 0x02, '6',  '0',
+	'7',  '8',  '3',  '9',  0x41, 0x02, 0x00, 0x10, 0x00, 0,    8,    0, /* 450 */
+	0x41, 0x02, 0x01, 0x11, 0x00, 0,    10,   0,                         /* 600 */
+	0x41, 0xaa, 0x01, 0x14, 0x00, 0,    16,   0,                         /* 1050 */
 };
 /* clang-format on */
 
@@ -425,12 +422,11 @@ IN_LOOP(full_disc)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_blank_disc),       cmocka_unit_test(test_golden_session),
-		cmocka_unit_test(test_three_sessions),   cmocka_unit_test(test_sao),
-		cmocka_unit_test(test_sao_long_pregap),
-		cmocka_unit_test(test_sao_tracks),       cmocka_unit_test(test_xa_track),
-		cmocka_unit_test(test_modes_do_not_mix), cmocka_unit_test(test_test_writes),
-		cmocka_unit_test(test_full_disc),
+		cmocka_unit_test(test_blank_disc),      cmocka_unit_test(test_golden_session),
+		cmocka_unit_test(test_three_sessions),  cmocka_unit_test(test_sao),
+		cmocka_unit_test(test_sao_long_pregap), cmocka_unit_test(test_sao_tracks),
+		cmocka_unit_test(test_xa_track),        cmocka_unit_test(test_modes_do_not_mix),
+		cmocka_unit_test(test_test_writes),     cmocka_unit_test(test_full_disc),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, fixture_end);

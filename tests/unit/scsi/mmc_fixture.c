@@ -27,7 +27,7 @@ size_t fx_hex(const char *text, uint8_t *bytes, size_t max)
 		if (g_ascii_isspace(*text))
 			continue;
 		if (n == max || !g_ascii_isxdigit(text[0]) || !g_ascii_isxdigit(text[1]))
-			abort();	/* a mistake in the test */
+			abort(); /* a mistake in the test */
 		bytes[n++] = (uint8_t)(g_ascii_xdigit_value(text[0]) << 4 |
 				       g_ascii_xdigit_value(text[1]));
 		text++;
@@ -37,10 +37,12 @@ size_t fx_hex(const char *text, uint8_t *bytes, size_t max)
 
 co_fn enum sense fx_command(struct fx *f, const char *cdb, size_t out_len, size_t room)
 {
-	struct iovec in = { f->in, room }, out = { f->out, out_len };
+	struct iovec in = {f->in, room}, out = {f->out, out_len};
 	struct scsi_cmd c = {
-		.nexus = f->nexus, .replay = f->replay,
-		.in = { &in, room ? 1 : 0, room }, .out = { &out, out_len ? 1 : 0, out_len },
+		.nexus = f->nexus,
+		.replay = f->replay,
+		.in = {&in, room ? 1 : 0, room},
+		.out = {&out, out_len ? 1 : 0, out_len},
 	};
 
 	fx_hex(cdb, c.cdb, sizeof(c.cdb));
@@ -49,8 +51,9 @@ co_fn enum sense fx_command(struct fx *f, const char *cdb, size_t out_len, size_
 	f->in_done = c.in_done;
 	f->out_done = c.out_done;
 	memcpy(f->sense_bytes, c.sense, sizeof(f->sense_bytes));
-	f->sense = c.status == SCSI_GOOD ? SENSE_GOOD :
-		(enum sense)SENSE(c.sense[2] & 15, c.sense[12], c.sense[13]);
+	f->sense = c.status == SCSI_GOOD
+			   ? SENSE_GOOD
+			   : (enum sense)SENSE(c.sense[2] & 15, c.sense[12], c.sense[13]);
 	if (c.status != SCSI_GOOD && c.status != SCSI_CHECK)
 		fx_fail(f, 0, "%s: status %02x", cdb, c.status);
 	if (room < FX_ROOM && f->in[room] != 0x5a)
@@ -259,7 +262,7 @@ static co_fn void make_disc(struct fx *f)
 
 static co_fn void run_body(void *arg)
 {
-	struct drive_options options = { .id = "test" };
+	struct drive_options options = {.id = "test"};
 	GError *error = NULL;
 	struct fx *f = arg;
 

@@ -23,16 +23,16 @@ enum { FX_ROOM = 256 * 1024, FX_BLOCK = 2048 };
 struct fx {
 	struct loop *loop;
 	void (*body)(struct fx *f);
-	const char *type;		/* of the disc; NULL: no disc */
+	const char *type; /* of the disc; NULL: no disc */
 	uint32_t blocks;
 	uint16_t rom; /* profile: a plain image with the pattern instead of a disc file; 0: no */
-	unsigned open_flags;		/* of disc_open() at the next insertion */
+	unsigned open_flags; /* of disc_open() at the next insertion */
 	char *dir, *path;
 	struct drive *drive;
 	struct scsi_nexus *nexus;
 	bool failed;
-	bool replay;			/* of the commands that follow */
-	uint32_t seed;			/* of the pattern that is written and expected */
+	bool replay;   /* of the commands that follow */
+	uint32_t seed; /* of the pattern that is written and expected */
 
 	/* of the last command */
 	enum sense sense;
@@ -71,30 +71,30 @@ co_fn void fx_page5(struct fx *f, int line, unsigned byte2, unsigned byte3, unsi
 /* Eject and load by the guest; the file is closed and opened between them with reopen. */
 co_fn void fx_reload(struct fx *f, int line, bool reopen);
 
-#define CHECK(f, cond) ((cond) ? (void)0 : fx_fail(f, __LINE__, "%s", #cond))
-#define GOOD(f, cdb) fx_expect(f, __LINE__, cdb, NULL, SENSE_GOOD)
-#define FAILS(f, cdb, sense) fx_expect(f, __LINE__, cdb, NULL, sense)
-#define SENDS(f, cdb, data, sense) fx_expect(f, __LINE__, cdb, data, sense)
-#define REPLY(f, cdb, hex) fx_expect_reply(f, __LINE__, cdb, hex)
-#define BYTE(f, cdb, off, value) fx_expect_value(f, __LINE__, cdb, off, 1, value)
-#define WORD32(f, cdb, off, value) fx_expect_value(f, __LINE__, cdb, off, 4, value)
+#define CHECK(f, cond)                ((cond) ? (void)0 : fx_fail(f, __LINE__, "%s", #cond))
+#define GOOD(f, cdb)                  fx_expect(f, __LINE__, cdb, NULL, SENSE_GOOD)
+#define FAILS(f, cdb, sense)          fx_expect(f, __LINE__, cdb, NULL, sense)
+#define SENDS(f, cdb, data, sense)    fx_expect(f, __LINE__, cdb, data, sense)
+#define REPLY(f, cdb, hex)            fx_expect_reply(f, __LINE__, cdb, hex)
+#define BYTE(f, cdb, off, value)      fx_expect_value(f, __LINE__, cdb, off, 1, value)
+#define WORD32(f, cdb, off, value)    fx_expect_value(f, __LINE__, cdb, off, 4, value)
 #define WRITE_FAILS(f, lba, n, sense) fx_write(f, __LINE__, lba, n, sense)
-#define WRITES(f, lba, n) fx_write(f, __LINE__, lba, n, SENSE_GOOD)
-#define READS(f, lba, n) fx_read(f, __LINE__, lba, n)
-#define WAITS(f) fx_wait(f, __LINE__)
-#define PAGE5(f, b2, b3, dbt) fx_page5(f, __LINE__, b2, b3, dbt)
-#define RELOAD(f, reopen) fx_reload(f, __LINE__, reopen)
+#define WRITES(f, lba, n)             fx_write(f, __LINE__, lba, n, SENSE_GOOD)
+#define READS(f, lba, n)              fx_read(f, __LINE__, lba, n)
+#define WAITS(f)                      fx_wait(f, __LINE__)
+#define PAGE5(f, b2, b3, dbt)         fx_page5(f, __LINE__, b2, b3, dbt)
+#define RELOAD(f, reopen)             fx_reload(f, __LINE__, reopen)
 
 /* What everybody asks, with room for all of it. */
-#define DISC_INFO "51 00 00 00 00 00 00 00 ff 00"
-#define TRACK_INFO(n) "52 01 00 00 00 " n " 00 00 ff 00"
-#define CAPACITY "25 00 00 00 00 00 00 00 00 00"
-#define FORMATS "23 00 00 00 00 00 00 00 ff 00"
-#define SYNC "35 00 00 00 00 00 00 00 00 00"
-#define SYNC_IMMED "35 02 00 00 00 00 00 00 00 00"
-#define CLOSE(fn, track) "5b 00 " fn " 00 00 " track " 00 00 00 00"
+#define DISC_INFO               "51 00 00 00 00 00 00 00 ff 00"
+#define TRACK_INFO(n)           "52 01 00 00 00 " n " 00 00 ff 00"
+#define CAPACITY                "25 00 00 00 00 00 00 00 00 00"
+#define FORMATS                 "23 00 00 00 00 00 00 00 ff 00"
+#define SYNC                    "35 00 00 00 00 00 00 00 00 00"
+#define SYNC_IMMED              "35 02 00 00 00 00 00 00 00 00"
+#define CLOSE(fn, track)        "5b 00 " fn " 00 00 " track " 00 00 00 00"
 #define CLOSE_IMMED_(fn, track) "5b 01 " fn " 00 00 " track " 00 00 00 00"
-#define TUR "00 00 00 00 00 00"
-#define PROFILE "46 00 00 00 00 00 00 00 08 00"
+#define TUR                     "00 00 00 00 00 00"
+#define PROFILE                 "46 00 00 00 00 00 00 00 08 00"
 
 #define RUN_TESTS(tests) (fx_backend_is_missing() ? 77 : cmocka_run_group_tests(tests, NULL, NULL))

@@ -123,11 +123,11 @@ static co_fn void eject_finds_the_session_closed(struct fx *f)
 	BYTE(f, DISC_INFO, 4, 2);
 }
 
-#define TEST(name, type, blocks)                 \
-	static void test_##name(void **state)    \
-	{                                        \
-		(void)state;                     \
-		fx_run(type, blocks, name);      \
+#define TEST(name, type, blocks)              \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, blocks, name);   \
 	}
 
 TEST(writes_do_not_wait_for_it, NULL, 0)

@@ -1,7 +1,7 @@
 /* Replies of the media commands, byte by byte (mmc.md appendix A). */
 #include "mmc_fixture.h"
 
-#define ATIP "43 00 04 00 00 00 00 00 ff 00"
+#define ATIP      "43 00 04 00 00 00 00 00 ff 00"
 #define TRACK_FFH TRACK_INFO("ff")
 
 static co_fn void blank_cd(struct fx *f)
@@ -96,10 +96,9 @@ static co_fn void finalised_cd(struct fx *f)
 
 static co_fn void blank_dvd_plus_r(struct fx *f)
 {
-	static const char *const track =
-		"00 2e 01 01 00 07 41 01 00 00 00 00 00 00 00 00"
-		"00 23 05 40 00 00 00 10 00 23 05 40 00 00 00 00"
-		"00 00 00 00 00 04 0d 0e 00 00 00 00 00 00 00 00";
+	static const char *const track = "00 2e 01 01 00 07 41 01 00 00 00 00 00 00 00 00"
+					 "00 23 05 40 00 00 00 10 00 23 05 40 00 00 00 00"
+					 "00 00 00 00 00 04 0d 0e 00 00 00 00 00 00 00 00";
 
 	REPLY(f, DISC_INFO,
 	      "00 20 00 01 01 01 01 10 00 00 00 00 00 00 00 00"
@@ -107,9 +106,9 @@ static co_fn void blank_dvd_plus_r(struct fx *f)
 	      "00 00");
 	REPLY(f, TRACK_INFO("01"), track);
 	REPLY(f, TRACK_FFH, track);
-	REPLY(f, "52 00 00 00 00 00 00 00 ff 00", track);	/* LBA 0, as wodim asks */
-	REPLY(f, "52 02 00 00 00 01 00 00 ff 00", track);	/* session 1 */
-	REPLY(f, "52 05 00 00 00 01 00 00 ff 00", track);	/* next open track from 1 */
+	REPLY(f, "52 00 00 00 00 00 00 00 ff 00", track); /* LBA 0, as wodim asks */
+	REPLY(f, "52 02 00 00 00 01 00 00 ff 00", track); /* session 1 */
+	REPLY(f, "52 05 00 00 00 01 00 00 ff 00", track); /* next open track from 1 */
 	REPLY(f, FORMATS, "00 00 00 08 00 23 05 40 01 00 08 00");
 	REPLY(f, "ad 00 00 00 00 00 00 c0 00 ff 00 00", "00 06 00 00 00 00 00 00");
 	REPLY(f, "ad 00 00 00 00 00 00 01 00 ff 00 00", "00 06 00 00 00 00 00 00");
@@ -153,7 +152,7 @@ static co_fn void dvd_structures(struct fx *f)
 	CHECK(f, f->sense == SENSE_GOOD && f->in_done == 2052 && get_be16(f->in) == 0x802);
 	CHECK(f, f->in[4] == 0xa1 && f->in[6] == 0x02);
 	CHECK(f, get_be32(f->in + 8) == 0x30000 && get_be32(f->in + 12) == 0x30000 + 2295104 - 1);
-	FAILS(f, "ad 00 00 00 00 00 01 00 08 04 00 00", SENSE_BAD_CDB_FIELD);	/* layer 1 */
+	FAILS(f, "ad 00 00 00 00 00 01 00 08 04 00 00", SENSE_BAD_CDB_FIELD); /* layer 1 */
 	fx_command(f, "ad 00 00 00 00 00 00 11 04 00 00 00", 0, 4096);
 	CHECK(f, f->sense == SENSE_GOOD && f->in_done == 260 && get_be16(f->in) == 0x102);
 	CHECK(f, f->in[4 + 19] > ' ' && f->in[4 + 27] > ' ');
@@ -205,8 +204,12 @@ static co_fn void bd_structures(struct fx *f)
 	      "00 16 00 00 00 40 10 02 08 40 08 02 0a 40 00 0e c0 40 00 06 ff 40 00 16");
 }
 
-#define TEST(name, type) \
-	static void test_##name(void **state) { (void)state; fx_run(type, 0, name); }
+#define TEST(name, type)                      \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, 0, name);        \
+	}
 TEST(blank_cd, "cd-r")
 TEST(cd_with_a_session, "cd-r")
 TEST(finalised_cd, "cd-r")
@@ -220,9 +223,9 @@ TEST(bd_structures, "bd-r")
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_blank_cd), cmocka_unit_test(test_cd_with_a_session),
-		cmocka_unit_test(test_finalised_cd), cmocka_unit_test(test_blank_dvd_plus_r),
-		cmocka_unit_test(test_blank_bd_r), cmocka_unit_test(test_no_medium),
+		cmocka_unit_test(test_blank_cd),       cmocka_unit_test(test_cd_with_a_session),
+		cmocka_unit_test(test_finalised_cd),   cmocka_unit_test(test_blank_dvd_plus_r),
+		cmocka_unit_test(test_blank_bd_r),     cmocka_unit_test(test_no_medium),
 		cmocka_unit_test(test_dvd_structures), cmocka_unit_test(test_dash_structures),
 		cmocka_unit_test(test_bd_structures),
 	};

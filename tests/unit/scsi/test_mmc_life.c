@@ -14,9 +14,9 @@ static co_fn void wodim_tao(struct fx *f)
 	GOOD(f, "54 01 00 00 00 00 00 00 00 00");
 	WORD32(f, TRACK_INFO("ff"), 12, 0);
 	WRITES(f, 0, 620);
-	FAILS(f, "43 00 00 00 00 00 00 00 ff 00", SENSE_BAD_CDB_FIELD);	/* no session is closed */
+	FAILS(f, "43 00 00 00 00 00 00 00 ff 00", SENSE_BAD_CDB_FIELD); /* no session is closed */
 	GOOD(f, SYNC);
-	GOOD(f, SYNC);	/* does not begin another track */
+	GOOD(f, SYNC); /* does not begin another track */
 	BYTE(f, DISC_INFO, 2, 0x05);
 	BYTE(f, DISC_INFO, 6, 2);
 	WORD32(f, TRACK_INFO("ff"), 12, 620 + 2 + 150);
@@ -31,7 +31,7 @@ static co_fn void wodim_tao(struct fx *f)
 	WRITES(f, 622 + 11400, 31);
 	GOOD(f, SYNC_IMMED);
 	WAITS(f);
-	WORD32(f, TRACK_INFO("02"), 24, 302);	/* at least 300 blocks and run-out */
+	WORD32(f, TRACK_INFO("02"), 24, 302); /* at least 300 blocks and run-out */
 	GOOD(f, CLOSE_IMMED_("02", "00"));
 	WAITS(f);
 	WORD32(f, TOC_SESSIONS_, 8, 12022);
@@ -68,7 +68,7 @@ static co_fn void sao(struct fx *f)
 	WORD32(f, TRACK_INFO("ff"), 12, 0xffffff6a);
 	WRITES(f, -150, 150);
 	WRITES(f, 0, 300);
-	GOOD(f, SYNC);	/* not all was delivered: only a flush */
+	GOOD(f, SYNC); /* not all was delivered: only a flush */
 	BYTE(f, DISC_INFO, 2, 0x05);
 	WRITES(f, 300, 300);
 	GOOD(f, SYNC);
@@ -87,7 +87,7 @@ static co_fn void growisofs_plus_r(struct fx *f)
 	BYTE(f, DISC_INFO, 2, 0x00);
 	WORD32(f, TRACK_INFO("01"), 12, 0);
 	WRITES(f, 0, 16 * 20);
-	READS(f, 16, 1);	/* of the open track */
+	READS(f, 16, 1); /* of the open track */
 	GOOD(f, SYNC_IMMED);
 	WAITS(f);
 	GOOD(f, SYNC);
@@ -110,7 +110,7 @@ static co_fn void growisofs_plus_r(struct fx *f)
 	CHECK(f, start > 320 && start % 16 == 0 && start == get_be32(f->in + 12));
 	WRITES(f, (int32_t)start, 40);
 	GOOD(f, SYNC);
-	WORD32(f, TRACK_INFO("02"), 12, start + 48);	/* to the next ECC block */
+	WORD32(f, TRACK_INFO("02"), 12, start + 48); /* to the next ECC block */
 	GOOD(f, CLOSE("01", "02"));
 	GOOD(f, CLOSE("02", "00"));
 	RELOAD(f, true);
@@ -146,11 +146,11 @@ static co_fn void wodim_plus_r(struct fx *f)
 /* libburn, DVD+R with a reserved track in front of the growing one. */
 static co_fn void reserved_plus_r(struct fx *f)
 {
-	GOOD(f, "53 00 00 00 00 00 00 00 28 00");	/* 40 blocks: 48 */
+	GOOD(f, "53 00 00 00 00 00 00 00 28 00"); /* 40 blocks: 48 */
 	WORD32(f, TRACK_INFO("01"), 24, 48);
 	BYTE(f, TRACK_INFO("01"), 6, 0xc1);
 	WORD32(f, TRACK_INFO("ff"), 12, 48);
-	WRITES(f, 48, 16);	/* the second first */
+	WRITES(f, 48, 16); /* the second first */
 	FAILS(f, CLOSE("02", "00"), SENSE_RESERVED_TRACK_EMPTY);
 	WRITES(f, 0, 32);
 	WRITE_FAILS(f, 32, 32, SENSE_END_OF_TRACK);
@@ -190,7 +190,7 @@ static co_fn void xorriso_rw_overwrite(struct fx *f)
 	REPLY(f, "43 00 00 00 00 00 00 00 ff 00",
 	      "00 12 01 01 00 14 01 00 00 00 00 00 00 14 aa 00 00 00 01 40");
 	f->seed++;
-	WRITES(f, 0, 64);	/* its superblock */
+	WRITES(f, 0, 64); /* its superblock */
 	READS(f, 0, 64);
 	WRITE_FAILS(f, 320, 16, SENSE_LBA_RANGE);
 
@@ -219,7 +219,7 @@ static co_fn void xorriso_rw_overwrite(struct fx *f)
 	SENDS(f, "04 11 00 00 00 00", "00 02 00 08 ff ff ff ff 40 00 00 10", SENSE_GOOD);
 	WAITS(f);
 	BYTE(f, DISC_INFO, 2, 0x1e);
-	fx_command(f, "28 00 00 00 00 00 00 00 20 00", 0, 65536);	/* udev */
+	fx_command(f, "28 00 00 00 00 00 00 00 20 00", 0, 65536); /* udev */
 	CHECK(f,
 	      f->sense == SENSE_GOOD && f->in_done == 65536 && f->in[0] == 0 && f->in[65535] == 0);
 }
@@ -251,7 +251,7 @@ static co_fn void dash_incremental(struct fx *f)
 	CHECK(f, start % 16 == 0 && start > 100 && start == get_be32(f->in + 12));
 	WRITES(f, (int32_t)start, 16);
 	GOOD(f, CLOSE("01", "02"));
-	GOOD(f, CLOSE("02", "00"));	/* multi-session 00: the lead-out */
+	GOOD(f, CLOSE("02", "00")); /* multi-session 00: the lead-out */
 	fx_command(f, DISC_INFO, 0, 256);
 	CHECK(f, (f->in[2] & 0x0f) == 0x0e);
 	RELOAD(f, true);
@@ -349,8 +349,12 @@ static co_fn void libburn_bd_r_format(struct fx *f)
 	BYTE(f, DISC_INFO, 4, 2);
 }
 
-#define TEST(name, type, blocks) \
-	static void test_##name(void **state) { (void)state; fx_run(type, blocks, name); }
+#define TEST(name, type, blocks)              \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, blocks, name);   \
+	}
 TEST(wodim_tao, "cd-r", 0)
 TEST(sao, "cd-r", 0)
 TEST(growisofs_plus_r, "dvd+r", 0)

@@ -21,11 +21,11 @@ static co_fn void read_cd(struct fx *f)
 	static const struct {
 		unsigned main, bytes;
 	} sizes[] = {
-		{ 0x00, 0 },          { 0x10, 2048 },       { 0x18, 2336 }, { 0x20, 4 },
-		{ 0x40, 0 },          { 0x50, 2048 },       { 0x58, 2336 }, { 0x60, 4 },
-		{ 0x70, 2052 },       { 0x78, 2340 },       { 0x80, 12 },   { 0xa0, 16 },
-		{ 0xe0, 16 },         { 0xf0, 2064 },       { 0xf8, 2352 }, { 0x12, 2048 + 294 },
-		{ 0x14, 2048 + 296 }, { 0xfa, 2352 + 294 },
+		{0x00, 0},          {0x10, 2048},       {0x18, 2336}, {0x20, 4},
+		{0x40, 0},          {0x50, 2048},       {0x58, 2336}, {0x60, 4},
+		{0x70, 2052},       {0x78, 2340},       {0x80, 12},   {0xa0, 16},
+		{0xe0, 16},         {0xf0, 2064},       {0xf8, 2352}, {0x12, 2048 + 294},
+		{0x14, 2048 + 296}, {0xfa, 2352 + 294},
 	};
 	uint8_t sector[SECTOR_RAW];
 
@@ -42,7 +42,7 @@ static co_fn void read_cd(struct fx *f)
 	GOOD(f, "be 00 00 00 00 05 00 00 01 f8 00 00");
 	memcpy(sector, f->in, sizeof(sector));
 	CHECK(f, sector_is_mode1(sector, 5) && get_be32(sector + 16) == 5);
-	GOOD(f, "b9 00 00 00 02 05 00 02 06 f8 00 00");	/* MSF 0:02:05 to 0:02:06 */
+	GOOD(f, "b9 00 00 00 02 05 00 02 06 f8 00 00"); /* MSF 0:02:05 to 0:02:06 */
 	CHECK(f, f->in_done == 2352 && memcmp(sector, f->in, sizeof(sector)) == 0);
 	GOOD(f, "b9 00 00 00 02 05 00 02 05 f8 00 00");
 	CHECK(f, f->in_done == 0);
@@ -115,27 +115,27 @@ static const struct {
 	const char *cdb;
 	unsigned at, bytes;
 } replies[] = {
-	{ "23 00 00 00 00 00 00 00 00 00", 7, 2 },
-	{ "42 00 00 00 00 00 00 00 00 00", 7, 2 },
-	{ "42 00 40 01 00 00 00 00 00 00", 7, 2 },
-	{ "42 00 40 02 00 00 00 00 00 00", 7, 2 },
-	{ "43 00 00 00 00 00 00 00 00 00", 7, 2 },
-	{ "43 00 01 00 00 00 00 00 00 00", 7, 2 },
-	{ "43 00 02 00 00 00 00 00 00 00", 7, 2 },
-	{ "43 00 03 00 00 00 00 00 00 00", 7, 2 },
-	{ "43 00 04 00 00 00 00 00 00 00", 7, 2 },
-	{ "43 00 05 00 00 00 00 00 00 00", 7, 2 },
-	{ "44 00 00 00 00 00 00 00 00 00", 7, 2 },
-	{ "51 00 00 00 00 00 00 00 00 00", 7, 2 },
-	{ "51 01 00 00 00 00 00 00 00 00", 7, 2 },
-	{ "52 01 00 00 00 01 00 00 00 00", 7, 2 },
-	{ "5c 00 00 00 00 00 00 00 00 00", 7, 2 },
-	{ "3c 03 00 00 00 00 00 00 00 00", 6, 3 },
-	{ "ad 00 00 00 00 00 00 00 00 00 00 00", 8, 2 },
-	{ "ad 01 00 00 00 00 00 00 00 00 00 00", 8, 2 },
-	{ "ad 00 00 00 00 00 00 11 00 00 00 00", 8, 2 },
-	{ "ad 00 00 00 00 00 00 c0 00 00 00 00", 8, 2 },
-	{ "ad 00 00 00 00 00 00 ff 00 00 00 00", 8, 2 },
+	{"23 00 00 00 00 00 00 00 00 00", 7, 2},
+	{"42 00 00 00 00 00 00 00 00 00", 7, 2},
+	{"42 00 40 01 00 00 00 00 00 00", 7, 2},
+	{"42 00 40 02 00 00 00 00 00 00", 7, 2},
+	{"43 00 00 00 00 00 00 00 00 00", 7, 2},
+	{"43 00 01 00 00 00 00 00 00 00", 7, 2},
+	{"43 00 02 00 00 00 00 00 00 00", 7, 2},
+	{"43 00 03 00 00 00 00 00 00 00", 7, 2},
+	{"43 00 04 00 00 00 00 00 00 00", 7, 2},
+	{"43 00 05 00 00 00 00 00 00 00", 7, 2},
+	{"44 00 00 00 00 00 00 00 00 00", 7, 2},
+	{"51 00 00 00 00 00 00 00 00 00", 7, 2},
+	{"51 01 00 00 00 00 00 00 00 00", 7, 2},
+	{"52 01 00 00 00 01 00 00 00 00", 7, 2},
+	{"5c 00 00 00 00 00 00 00 00 00", 7, 2},
+	{"3c 03 00 00 00 00 00 00 00 00", 6, 3},
+	{"ad 00 00 00 00 00 00 00 00 00 00 00", 8, 2},
+	{"ad 01 00 00 00 00 00 00 00 00 00 00", 8, 2},
+	{"ad 00 00 00 00 00 00 11 00 00 00 00", 8, 2},
+	{"ad 00 00 00 00 00 00 c0 00 00 00 00", 8, 2},
+	{"ad 00 00 00 00 00 00 ff 00 00 00 00", 8, 2},
 };
 
 static co_fn void set_and_run(struct fx *f, unsigned which, unsigned len, size_t room)
@@ -170,7 +170,7 @@ static co_fn void cut_replies(struct fx *f)
 
 		set_and_run(f, i, 8192, 8192);
 		if (f->sense != SENSE_GOOD)
-			continue;	/* not on this medium */
+			continue; /* not on this medium */
 		len = f->in_done;
 		memcpy(full, f->in, len);
 		for (unsigned alloc = 0; alloc <= len + 1; alloc += alloc < 64 ? 1 : 97) {
@@ -179,7 +179,7 @@ static co_fn void cut_replies(struct fx *f)
 			    memcmp(f->in, full, f->in_done) || f->in[f->in_done] != 0x5a)
 				fx_fail(f, __LINE__, "%s cut at %u: %zu bytes", replies[i].cdb,
 					alloc, f->in_done);
-			set_and_run(f, i, 8192, alloc);	/* and by the initiator's room */
+			set_and_run(f, i, 8192, alloc); /* and by the initiator's room */
 			if (f->sense != SENSE_GOOD || f->in_done != MIN(alloc, len))
 				fx_fail(f, __LINE__, "%s with room for %u: %zu bytes",
 					replies[i].cdb, alloc, f->in_done);
@@ -194,12 +194,12 @@ static co_fn void again(struct fx *f)
 {
 	WRITES(f, 0, 32);
 	f->replay = true;
-	WRITES(f, 0, 32);	/* the same data: accepted, nothing moves */
+	WRITES(f, 0, 32); /* the same data: accepted, nothing moves */
 	WORD32(f, TRACK_INFO("01"), 12, 32);
-	WRITES(f, 16, 32);	/* half of it was recorded */
+	WRITES(f, 16, 32); /* half of it was recorded */
 	WORD32(f, TRACK_INFO("01"), 12, 48);
 	f->seed++;
-	WRITE_FAILS(f, 32, 16, SENSE_BAD_WRITE_ADDRESS);	/* other data */
+	WRITE_FAILS(f, 32, 16, SENSE_BAD_WRITE_ADDRESS); /* other data */
 	f->seed--;
 	f->replay = false;
 	WRITE_FAILS(f, 32, 16, SENSE_BAD_WRITE_ADDRESS);
@@ -214,7 +214,7 @@ static co_fn void again(struct fx *f)
 	GOOD(f, "53 00 00 00 00 00 00 00 20 00");
 	BYTE(f, DISC_INFO, 6, 3);
 	f->replay = false;
-	GOOD(f, "53 01 00 00 00 80 00 00 00 00");	/* up to 128 */
+	GOOD(f, "53 01 00 00 00 80 00 00 00 00"); /* up to 128 */
 	BYTE(f, DISC_INFO, 6, 4);
 	f->replay = true;
 	GOOD(f, "53 01 00 00 00 80 00 00 00 00");
@@ -298,7 +298,7 @@ static co_fn void timed_flush(struct fx *f)
 	for (unsigned i = 0; i < 1000 && (d->dirty || d->background.in_flight); i++)
 		co_sleep_ns(1000000);
 	CHECK(f, !d->dirty);
-	WORD32(f, TRACK_INFO("01"), 12, 20);	/* a flush ends nothing and pads nothing */
+	WORD32(f, TRACK_INFO("01"), 12, 20); /* a flush ends nothing and pads nothing */
 	WRITES(f, 20, 12);
 }
 
@@ -313,7 +313,7 @@ static co_fn void anything(struct fx *f)
 	uint32_t x = 0x2545f491;
 
 	for (unsigned i = 0; i < 20000 && !f->failed; i++) {
-		uint8_t cdb[16] = { 0 };
+		uint8_t cdb[16] = {0};
 		char text[64];
 
 		for (unsigned k = 0; k < 12; k++) {
@@ -340,8 +340,12 @@ static co_fn void anything(struct fx *f)
 	RELOAD(f, true);
 }
 
-#define TEST(name, type) \
-	static void test_##name(void **state) { (void)state; fx_run(type, 0, name); }
+#define TEST(name, type)                      \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, 0, name);        \
+	}
 TEST(read_cd, "cd-r")
 TEST(sub_channel, "cd-r")
 TEST(catalogue_number, "cd-r")
@@ -371,11 +375,15 @@ static void test_anything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_read_cd),      cmocka_unit_test(test_sub_channel),
+		cmocka_unit_test(test_read_cd),
+		cmocka_unit_test(test_sub_channel),
 		cmocka_unit_test(test_catalogue_number),
-		cmocka_unit_test(test_cut_replies),  cmocka_unit_test(test_again),
-		cmocka_unit_test(test_format_again), cmocka_unit_test(test_grow_again),
-		cmocka_unit_test(test_cue_again),    cmocka_unit_test(test_timed_flush),
+		cmocka_unit_test(test_cut_replies),
+		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_format_again),
+		cmocka_unit_test(test_grow_again),
+		cmocka_unit_test(test_cue_again),
+		cmocka_unit_test(test_timed_flush),
 		cmocka_unit_test(test_anything),
 	};
 

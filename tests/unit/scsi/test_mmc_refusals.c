@@ -144,7 +144,7 @@ static co_fn void addresses(struct fx *f)
 	CHECK(f, f->sense == SENSE_LBA_RANGE);
 	fx_command(f, "aa 00 00 00 00 00 ff ff ff ff 00 00", 65536, 0);
 	CHECK(f, f->sense != SENSE_GOOD);
-	FAILS(f, "43 00 04 00 00 00 00 00 ff 00", SENSE_BAD_CDB_FIELD);	/* ATIP of a DVD */
+	FAILS(f, "43 00 04 00 00 00 00 00 ff 00", SENSE_BAD_CDB_FIELD); /* ATIP of a DVD */
 	FAILS(f, "43 00 02 00 00 00 00 00 ff 00", SENSE_BAD_CDB_FIELD);
 	FAILS(f, "be 00 00 00 00 00 00 00 01 f8 00 00", SENSE_CANNOT_READ_FORMAT);
 	GOOD(f, "be 00 00 00 00 00 00 00 01 10 00 00");
@@ -204,8 +204,8 @@ static co_fn void nothing_to_close(struct fx *f)
 		GOOD(f, CLOSE("01", "ff"));
 	fx_command(f, DISC_INFO, 0, 256);
 	CHECK(f, memcmp(before, f->in, sizeof(before)) == 0);
-	FAILS(f, "28 00 00 00 00 00 00 00 01 00", SENSE_LBA_RANGE);	/* N01 */
-	FAILS(f, "43 00 00 00 00 00 00 00 ff 00", SENSE_BAD_CDB_FIELD);	/* N02 */
+	FAILS(f, "28 00 00 00 00 00 00 00 01 00", SENSE_LBA_RANGE);     /* N01 */
+	FAILS(f, "43 00 00 00 00 00 00 00 ff 00", SENSE_BAD_CDB_FIELD); /* N02 */
 }
 
 /* FORMAT UNIT and BLANK: parameter lists and look-alikes. */
@@ -274,8 +274,12 @@ static co_fn void verified_writes(struct fx *f)
 	GOOD(f, "2e 00 00 00 00 00 00 00 00 00");
 }
 
-#define TEST(name, type, blocks) \
-	static void test_##name(void **state) { (void)state; fx_run(type, blocks, name); }
+#define TEST(name, type, blocks)              \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, blocks, name);   \
+	}
 TEST(appendable_cd, "cd-r", 0)
 TEST(cue_sheets, "cd-r", 0)
 TEST(addresses, "dvd+r", 0)

@@ -85,7 +85,7 @@ static co_fn void full_host(struct fx *f)
 
 	WRITES(f, 0, 320);
 	getrlimit(RLIMIT_FSIZE, &old);
-	limit = (struct rlimit){ .rlim_cur = 320 * FX_BLOCK, .rlim_max = old.rlim_max };
+	limit = (struct rlimit){.rlim_cur = 320 * FX_BLOCK, .rlim_max = old.rlim_max};
 	setrlimit(RLIMIT_FSIZE, &limit);
 	WRITE_FAILS(f, 320, 16, SENSE_WRITE_ERROR);
 	CHECK(f, f->sense_bytes[0] == 0xf0 && get_be32(f->sense_bytes + 3) == 320);
@@ -102,11 +102,11 @@ static co_fn void full_host(struct fx *f)
 static co_fn enum sense pieces_command(struct fx *f, const char *cdb, bool out, unsigned n)
 {
 	struct iovec *v = g_new(struct iovec, n);
-	struct scsi_cmd c = { .nexus = f->nexus };
+	struct scsi_cmd c = {.nexus = f->nexus};
 
 	for (unsigned i = 0; i < n; i++)
-		v[i] = (struct iovec){ (out ? f->out : f->in) + i * PIECE, PIECE };
-	*(out ? &c.out : &c.in) = (struct iovs){ v, n, (size_t)n * PIECE };
+		v[i] = (struct iovec){(out ? f->out : f->in) + i * PIECE, PIECE};
+	*(out ? &c.out : &c.in) = (struct iovs){v, n, (size_t)n * PIECE};
 	fx_hex(cdb, c.cdb, sizeof(c.cdb));
 	scsi_execute(&c);
 	f->in_done = c.in_done;
@@ -150,8 +150,12 @@ static void test_pressed(void **state)
 	fx_run_rom(PROFILE_BD_ROM, 320, pressed);
 }
 
-#define TEST(name, type) \
-	static void test_##name(void **state) { (void)state; fx_run(type, 0, name); }
+#define TEST(name, type)                      \
+	static void test_##name(void **state) \
+	{                                     \
+		(void)state;                  \
+		fx_run(type, 0, name);        \
+	}
 TEST(read_only_file, "dvd+r")
 TEST(full_host, "dvd+r")
 TEST(many_pieces, "dvd+r")

@@ -11,8 +11,8 @@
 
 enum { TEST_BLOCKS = 600 };
 
-static const uint8_t this_boot[16] = { 1, 2, 3 };
-static const uint8_t other_boot[16] = { 9, 9, 9 };
+static const uint8_t this_boot[16] = {1, 2, 3};
+static const uint8_t other_boot[16] = {9, 9, 9};
 
 static inline struct disc_state *blank_state(uint16_t profile, uint32_t blocks)
 {
@@ -28,8 +28,14 @@ static inline struct disc_state *blank_state(uint16_t profile, uint32_t blocks)
 static inline struct disc_track *add_track(struct disc_state *state, int32_t start, uint32_t flags)
 {
 	struct disc_track t = {
-		.number = (uint16_t)(state->tracks->len + 1), .session = 1, .control = 4, .data_mode = 1,
-		.flags = flags, .start = start, .nwa = start, .last_recorded = start - 1,
+		.number = (uint16_t)(state->tracks->len + 1),
+		.session = 1,
+		.control = 4,
+		.data_mode = 1,
+		.flags = flags,
+		.start = start,
+		.nwa = start,
+		.last_recorded = start - 1,
 	};
 
 	g_array_append_val(state->tracks, t);
@@ -39,8 +45,11 @@ static inline struct disc_track *add_track(struct disc_state *state, int32_t sta
 static inline void add_session(struct disc_state *state, int32_t start)
 {
 	struct disc_session s = {
-		.number = (uint16_t)(state->sessions->len + 1), .state = SESSION_INCOMPLETE, .first_track = 1,
-		.last_track = 1, .start = start,
+		.number = (uint16_t)(state->sessions->len + 1),
+		.state = SESSION_INCOMPLETE,
+		.first_track = 1,
+		.last_track = 1,
+		.start = start,
 	};
 
 	g_array_append_val(state->sessions, s);
@@ -58,7 +67,8 @@ static inline co_fn struct block_node *new_disc(uint16_t profile, uint32_t block
 }
 
 /* Opens node (a reference is added) and fails the test if that is refused. */
-static inline co_fn struct disc_store *must_open(struct block_node *node, unsigned flags, struct disc_state **state)
+static inline co_fn struct disc_store *must_open(struct block_node *node, unsigned flags,
+						 struct disc_state **state)
 {
 	struct disc_store *s;
 	GError *error = NULL;

@@ -70,12 +70,15 @@ static void assert_same(const struct disc_state *a, const struct disc_state *b)
 {
 	struct disc_state x = *a, y = *b;
 
-	x.sessions = y.sessions = x.tracks = y.tracks = x.blobs = y.blobs = x.punches = y.punches = NULL;
+	x.sessions = y.sessions = x.tracks = y.tracks = x.blobs = y.blobs = x.punches = y.punches =
+		NULL;
 	assert_memory_equal(&x, &y, sizeof(x));
 	assert_int_equal(a->sessions->len, b->sessions->len);
-	assert_memory_equal(a->sessions->data, b->sessions->data, a->sessions->len * sizeof(struct disc_session));
+	assert_memory_equal(a->sessions->data, b->sessions->data,
+			    a->sessions->len * sizeof(struct disc_session));
 	assert_int_equal(a->tracks->len, b->tracks->len);
-	assert_memory_equal(a->tracks->data, b->tracks->data, a->tracks->len * sizeof(struct disc_track));
+	assert_memory_equal(a->tracks->data, b->tracks->data,
+			    a->tracks->len * sizeof(struct disc_track));
 	assert_int_equal(a->punches->len, b->punches->len);
 	assert_int_equal(a->blobs->len, b->blobs->len);
 	for (unsigned i = 0; i < a->blobs->len; i++) {
@@ -95,11 +98,11 @@ static void test_everything_committed_comes_back(void)
 	struct disc_store *s = must_open(node, STORE_RDWR, &state);
 
 	assert_int_equal(disc_store_commit(s, wanted, true), 0);
-	disc_store_close(s, true);	/* the journal alone must do */
+	disc_store_close(s, true); /* the journal alone must do */
 	disc_state_free(state);
 	s = must_open(node, STORE_RDWR, &state);
 	assert_same(state, wanted);
-	disc_store_close(s, false);	/* and now the slot */
+	disc_store_close(s, false); /* and now the slot */
 	disc_state_free(state);
 	s = must_open(node, 0, &state);
 	assert_same(state, wanted);
@@ -217,7 +220,7 @@ static void test_state_too_large_changes_nothing(void)
 	assert_int_equal(disc_store_commit(s, state, false), -ENOSPC);
 	state_put_blob(state, 9, 1, big, 900 << 10);
 	assert_int_equal(disc_store_commit(s, state, false), 0);
-	state_put_blob(state, 10, 1, big, 100 << 10);	/* fits the journal, not the slot */
+	state_put_blob(state, 10, 1, big, 100 << 10); /* fits the journal, not the slot */
 	assert_int_equal(disc_store_commit(s, state, false), 0);
 	state_put_blob(state, 11, 1, big, 30 << 10);
 	assert_int_equal(disc_store_commit(s, state, false), -ENOSPC);
@@ -243,11 +246,11 @@ static void swallow(enum log_level level, const char *area, const char *text, vo
 static void test_wrong_states_are_not_committed(void)
 {
 	struct block_node *node = new_disc(PROFILE_DVD_PLUS_R, TEST_BLOCKS);
-	struct disc_punch punch = { .off = (uint64_t)TEST_BLOCKS * 2048 + (1 << 20), .len = 4096 };
+	struct disc_punch punch = {.off = (uint64_t)TEST_BLOCKS * 2048 + (1 << 20), .len = 4096};
 	struct disc_state *state;
 	struct disc_store *s = must_open(node, STORE_RDWR, &state);
 
-	log_set_sink(swallow, NULL);	/* each refusal is logged, being a fault of the program */
+	log_set_sink(swallow, NULL); /* each refusal is logged, being a fault of the program */
 	add_track(state, 0, 0)->number = 2;
 	assert_int_equal(disc_store_commit(s, state, false), -EINVAL);
 	state_track(state, 1)->number = 1;
@@ -270,8 +273,8 @@ static void test_wrong_states_are_not_committed(void)
 static void check_plane(struct disc_store *s, enum disc_plane plane, int32_t lba, uint32_t len)
 {
 	uint8_t *buf = g_malloc(2 * len), *back = g_malloc(2 * len);
-	struct iovec v[2] = { { buf, len / 2 + 1 }, { buf + len / 2 + 1, 2 * len - len / 2 - 1 } }, one;
-	struct iovs out = { v, 2, 2 * len }, in = iovs_one(&one, back, 2 * len);
+	struct iovec v[2] = {{buf, len / 2 + 1}, {buf + len / 2 + 1, 2 * len - len / 2 - 1}}, one;
+	struct iovs out = {v, 2, 2 * len}, in = iovs_one(&one, back, 2 * len);
 
 	for (unsigned i = 0; i < 2 * len; i++)
 		buf[i] = (uint8_t)(i * 7 + (unsigned)lba + plane);
@@ -286,9 +289,15 @@ static void check_plane(struct disc_store *s, enum disc_plane plane, int32_t lba
 
 static void test_planes_of_a_cd(void)
 {
-	static const struct { enum disc_plane plane; uint32_t len; int32_t first; } planes[] = {
-		{ PLANE_USER, 2048, 0 }, { PLANE_RAW, 2352, -45150 }, { PLANE_SUB, 96, -45150 },
-		{ PLANE_KIND, 1, -45150 },
+	static const struct {
+		enum disc_plane plane;
+		uint32_t len;
+		int32_t first;
+	} planes[] = {
+		{PLANE_USER, 2048, 0},
+		{PLANE_RAW, 2352, -45150},
+		{PLANE_SUB, 96, -45150},
+		{PLANE_KIND, 1, -45150},
 	};
 	struct block_node *node = new_disc(PROFILE_CD_R, TEST_BLOCKS);
 	struct disc_state *state;
@@ -303,8 +312,10 @@ static void test_planes_of_a_cd(void)
 	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(planes); i++) {
 		iov.len = one.iov_len = planes[i].len;
-		assert_int_equal(disc_store_read(s, planes[i].plane, planes[i].first - 1, 1, &iov), -EINVAL);
-		assert_int_equal(disc_store_read(s, planes[i].plane, TEST_BLOCKS, 1, &iov), -EINVAL);
+		assert_int_equal(disc_store_read(s, planes[i].plane, planes[i].first - 1, 1, &iov),
+				 -EINVAL);
+		assert_int_equal(disc_store_read(s, planes[i].plane, TEST_BLOCKS, 1, &iov),
+				 -EINVAL);
 		assert_int_equal(disc_store_write(s, planes[i].plane, INT32_MAX, 1, &iov), -EINVAL);
 		assert_int_equal(disc_store_write(s, planes[i].plane, INT32_MIN, 1, &iov), -EINVAL);
 		assert_int_equal(disc_store_punch(s, planes[i].plane, TEST_BLOCKS - 1, 2), -EINVAL);
@@ -374,7 +385,8 @@ static void test_progress_of_another_boot_is_ignored(void)
 	assert_int_equal(state_track(state, 1)->nwa, 0);
 	disc_store_close(s, true);
 	disc_state_free(state);
-	/* What the machine lost must not come back with the old boot id either: there was a checkpoint. */
+	/* What the machine lost must not come back with the old boot id either: there was a
+	 * checkpoint. */
 	s = must_open(node, 0, &state);
 	assert_int_equal(state_track(state, 1)->nwa, 0);
 	disc_store_close(s, true);
@@ -382,11 +394,17 @@ static void test_progress_of_another_boot_is_ignored(void)
 	block_unref(node);
 }
 
-/* The process may die inside a store to the page: then the line before counts, which is what the host was told. */
+/* The process may die inside a store to the page: then the line before counts, which is what the
+ * host was told. */
 static void test_torn_progress_line(void)
 {
-	static const struct { bool first, second; } torn[] = {
-		{ false, false }, { true, false }, { false, true }, { true, true },
+	static const struct {
+		bool first, second;
+	} torn[] = {
+		{false, false},
+		{true, false},
+		{false, true},
+		{true, true},
 	};
 	struct block_node *node = new_disc(PROFILE_DVD_PLUS_R, TEST_BLOCKS);
 	uint64_t page = block_length(node) - 0x600000 + 0x10000;
@@ -423,9 +441,9 @@ static void test_stale_progress_does_not_speak_for_a_new_track(void)
 	assert_int_equal(disc_store_commit(s, state, false), 0);
 	state_track(state, 1)->nwa = 500;
 	disc_store_progress(s, state);
-	g_array_set_size(state->tracks, 0);	/* blanked ... */
+	g_array_set_size(state->tracks, 0); /* blanked ... */
 	assert_int_equal(disc_store_commit(s, state, false), 0);
-	add_track(state, 0, TRACK_OPEN);	/* ... and begun again */
+	add_track(state, 0, TRACK_OPEN); /* ... and begun again */
 	assert_int_equal(disc_store_commit(s, state, false), 0);
 	disc_store_close(s, true);
 	disc_state_free(state);
@@ -433,7 +451,7 @@ static void test_stale_progress_does_not_speak_for_a_new_track(void)
 	assert_int_equal(state_track(state, 1)->nwa, 0);
 	state_track(state, 1)->nwa = 400;
 	disc_store_progress(s, state);
-	state_track(state, 1)->nwa = 0;		/* both in one commit */
+	state_track(state, 1)->nwa = 0; /* both in one commit */
 	assert_int_equal(disc_store_commit(s, state, false), 0);
 	disc_store_close(s, true);
 	disc_state_free(state);
@@ -441,7 +459,7 @@ static void test_stale_progress_does_not_speak_for_a_new_track(void)
 	assert_int_equal(state_track(state, 1)->nwa, 0);
 	state_track(state, 1)->nwa = 300;
 	disc_store_progress(s, state);
-	state_track(state, 1)->flags = 0;	/* closed first, then blanked */
+	state_track(state, 1)->flags = 0; /* closed first, then blanked */
 	assert_int_equal(disc_store_commit(s, state, false), 0);
 	g_array_set_size(state->tracks, 0);
 	assert_int_equal(disc_store_commit(s, state, false), 0);
@@ -466,7 +484,7 @@ static void test_progress_survives_a_checkpoint(void)
 	add_track(state, 0, TRACK_OPEN);
 	add_track(state, 300, TRACK_OPEN | TRACK_RESERVED);
 	assert_int_equal(disc_store_commit(s, state, false), 0);
-	for (unsigned i = 0; i < 560; i++) {	/* two full journals */
+	for (unsigned i = 0; i < 560; i++) { /* two full journals */
 		state->erase_count = i;
 		state_track(state, 2)->nwa = 300 + (int32_t)i / 2;
 		disc_store_progress(s, state);
@@ -487,7 +505,7 @@ static void test_progress_survives_a_checkpoint(void)
 static void test_pending_punches_are_finished(void)
 {
 	struct block_node *node = new_disc(PROFILE_DVD_RW_SEQ, TEST_BLOCKS);
-	uint8_t buf[4096], zero[2048] = { 0 };
+	uint8_t buf[4096], zero[2048] = {0};
 	struct disc_punch punch;
 	struct disc_state *state;
 	struct disc_store *s = must_open(node, STORE_RDWR, &state);
@@ -501,7 +519,7 @@ static void test_pending_punches_are_finished(void)
 	assert_int_equal(disc_store_commit(s, state, false), 0);
 	disc_store_close(s, true);
 	disc_state_free(state);
-	s = must_open(node, 0, &state);		/* a reader may not punch, and must not see it */
+	s = must_open(node, 0, &state); /* a reader may not punch, and must not see it */
 	assert_int_equal(disc_store_read(s, PLANE_USER, 10, 2, &iov), 0);
 	assert_int_equal(buf[2047], 0xee);
 	assert_memory_equal(buf + 2048, zero, 2048);
@@ -521,7 +539,7 @@ static void test_pending_punches_are_finished(void)
 static void test_history(void)
 {
 	struct block_node *node = new_disc(PROFILE_CD_R, TEST_BLOCKS);
-	struct disc_history h = { .event = EVENT_TRACK_CLOSED, .lba = -150, .blocks = 1ull << 33 };
+	struct disc_history h = {.event = EVENT_TRACK_CLOSED, .lba = -150, .blocks = 1ull << 33};
 	struct disc_history *list;
 	struct disc_state *state;
 	struct disc_store *s = must_open(node, STORE_RDWR, &state);
@@ -531,7 +549,7 @@ static void test_history(void)
 	assert_int_equal(n, 1);
 	assert_int_equal(list[0].event, EVENT_CREATED);
 	g_free(list);
-	for (unsigned i = 0; i < size + 10; i++) {	/* over the end of the ring */
+	for (unsigned i = 0; i < size + 10; i++) { /* over the end of the ring */
 		h.time_ns = i + 1;
 		assert_int_equal(disc_store_add_history(s, &h), 0);
 	}
@@ -558,7 +576,8 @@ static void test_history(void)
 static void test_failed_checkpoint_ends_the_journal(void)
 {
 	struct block_node *fault = fault_new(new_disc(PROFILE_DVD_PLUS_R, TEST_BLOCKS));
-	struct fault_rule broken = { .op = FAULT_WRITE, .times = 1, .errnum = EIO, .shorten = 1 << 20 };
+	struct fault_rule broken = {
+		.op = FAULT_WRITE, .times = 1, .errnum = EIO, .shorten = 1 << 20};
 	struct disc_state *state;
 	struct disc_store *s = must_open(fault, STORE_RDWR, &state);
 
@@ -566,7 +585,8 @@ static void test_failed_checkpoint_ends_the_journal(void)
 		state->erase_count = i + 1;
 		assert_int_equal(disc_store_commit(s, state, false), 0);
 	}
-	/* The checkpoint fails although all of it reached the medium; what comes after must win all the same. */
+	/* The checkpoint fails although all of it reached the medium; what comes after must win all
+	 * the same. */
 	fault_add(fault, &broken);
 	state->erase_count = 1000;
 	assert_int_equal(disc_store_commit(s, state, false), -EIO);
@@ -585,8 +605,8 @@ static void test_failed_checkpoint_ends_the_journal(void)
 static void test_failed_flush_stays_failed(void)
 {
 	struct block_node *fault = fault_new(new_disc(PROFILE_DVD_PLUS_R, TEST_BLOCKS));
-	struct fault_rule broken = { .op = FAULT_FLUSH, .times = 1, .errnum = EIO };
-	uint8_t buf[2048] = { 1 };
+	struct fault_rule broken = {.op = FAULT_FLUSH, .times = 1, .errnum = EIO};
+	uint8_t buf[2048] = {1};
 	struct disc_state *state, *again;
 	struct iovec one;
 	struct iovs iov = iovs_one(&one, buf, sizeof(buf));
@@ -606,9 +626,17 @@ static void test_failed_flush_stays_failed(void)
 	block_unref(fault);
 }
 
-#define IN_LOOP(name) \
-	static co_fn void name##_co(void *arg) { (void)arg; name(); } \
-	static void run_##name(void **state) { (void)state; run_in_loop(name##_co, NULL); }
+#define IN_LOOP(name)                          \
+	static co_fn void name##_co(void *arg) \
+	{                                      \
+		(void)arg;                     \
+		name();                        \
+	}                                      \
+	static void run_##name(void **state)   \
+	{                                      \
+		(void)state;                   \
+		run_in_loop(name##_co, NULL);  \
+	}
 
 IN_LOOP(test_new_disc_opens_as_created)
 IN_LOOP(test_everything_committed_comes_back)

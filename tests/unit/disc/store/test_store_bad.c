@@ -1,6 +1,6 @@
 /*
- * Bad .disc files: truncated, foreign, newer, damaged in every byte. Each is refused with its reason and not touched, or
- * opened with a state that the disc was in.
+ * Bad .disc files: truncated, foreign, newer, damaged in every byte. Each is refused with its
+ * reason and not touched, or opened with a state that the disc was in.
  */
 #include "store_fixture.h"
 
@@ -9,12 +9,22 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 
-enum {	/* docs/disc-format.md */
-	BLOCK = 4096, META = 0x600000, SLOT_A = 0x100000, JOURNAL_A = 0x200000, SLOT_B = 0x300000, JOURNAL_B = 0x400000,
-	SB_CRC = 8, SH_CRC = 8, SH_BODY_CRC = 12, SH_NONCE = 24, SH_BODY_LEN = 32,
+enum { /* docs/disc-format.md */
+       BLOCK = 4096,
+       META = 0x600000,
+       SLOT_A = 0x100000,
+       JOURNAL_A = 0x200000,
+       SLOT_B = 0x300000,
+       JOURNAL_B = 0x400000,
+       SB_CRC = 8,
+       SH_CRC = 8,
+       SH_BODY_CRC = 12,
+       SH_NONCE = 24,
+       SH_BODY_LEN = 32,
 };
 
-/* A disc that lived: slot B in use (generation 2), three commits in its journal; erase_count counts them. */
+/* A disc that lived: slot B in use (generation 2), three commits in its journal; erase_count counts
+ * them. */
 static co_fn struct block_node *lived_disc(void)
 {
 	struct block_node *node = new_disc(PROFILE_CD_RW, TEST_BLOCKS);
@@ -46,7 +56,8 @@ static co_fn void flip(struct block_node *node, uint64_t off, uint8_t with)
 	assert_int_equal(block_pwrite(node, off, &byte, 1, 0), 0);
 }
 
-/* Opens it and returns erase_count, or -1 with the message in *why (g_free() it). A refused file is not written to. */
+/* Opens it and returns erase_count, or -1 with the message in *why (g_free() it). A refused file is
+ * not written to. */
 static co_fn int try_open(struct block_node *node, unsigned flags, char **why)
 {
 	struct block_stats before, after;
@@ -97,16 +108,17 @@ static void test_truncated_and_appended(void)
 {
 	struct block_node *node = lived_disc(), *fork;
 	uint64_t len = block_length(node);
-	static const uint64_t cut[] = { 1, 512, 4096, 5000, 1 << 20, META - BLOCK };
+	static const uint64_t cut[] = {1, 512, 4096, 5000, 1 << 20, META - BLOCK};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cut); i++) {
 		fork = block_mem_fork(node);
 		assert_int_equal(block_truncate(fork, len - cut[i]), 0);
-		assert_int_equal(disc_store_probe(fork), cut[i] == META - BLOCK);	/* that ends with copy A */
+		assert_int_equal(disc_store_probe(fork),
+				 cut[i] == META - BLOCK); /* that ends with copy A */
 		refuse_fork(fork, "truncated: its tail is missing");
 	}
 	fork = block_mem_fork(node);
-	assert_int_equal(block_truncate(fork, len - META), 0);	/* nothing is left to tell by */
+	assert_int_equal(block_truncate(fork, len - META), 0); /* nothing is left to tell by */
 	refuse_fork(fork, "not a .disc file");
 	for (unsigned i = 0; i < G_N_ELEMENTS(cut); i++) {
 		fork = block_mem_fork(node);
@@ -129,7 +141,7 @@ static void test_truncated_and_appended(void)
 
 static void test_foreign(void)
 {
-	static const uint64_t lens[] = { 0, 1, 4095, 4096, 100000, META - 1, META, 20 << 20 };
+	static const uint64_t lens[] = {0, 1, 4095, 4096, 100000, META - 1, META, 20 << 20};
 	uint8_t *junk = g_malloc(20 << 20);
 
 	for (unsigned i = 0; i < 20 << 20; i++)
@@ -146,7 +158,7 @@ static void test_foreign(void)
 /* Puts len bytes into both superblocks at off, with a right checksum. */
 static co_fn void patch_super(struct block_node *node, unsigned off, const void *data, unsigned len)
 {
-	uint64_t at[2] = { meta_of(node), block_length(node) - BLOCK };
+	uint64_t at[2] = {meta_of(node), block_length(node) - BLOCK};
 	uint8_t *block = g_malloc(BLOCK);
 
 	for (unsigned i = 0; i < 2; i++) {
@@ -168,37 +180,37 @@ struct patch {
 static void test_superblocks_that_are_impossible(void)
 {
 	static const struct patch rows[] = {
-		{ 12, 2, 2, "newer version (format 2.0), this program reads 1" },
-		{ 16, 8, 1, "newer version (feature bits 0x1" },
-		{ 56, 8, 5, "file length" },
-		{ 56, 8, UINT64_MAX, "file length" },
-		{ 64, 8, 0, "overlap" },
-		{ 64, 8, 12345, "does not fit" },
-		{ 64, 8, UINT64_MAX - 65535, "does not fit" },
-		{ 72, 4, 0, "blocks" },
-		{ 72, 4, UINT32_MAX, "blocks" },
-		{ 72, 4, TEST_BLOCKS + 1, "user plane" },
-		{ 76, 4, INT32_MAX, "blocks" },
-		{ 92, 4, 0, "0 planes" },
-		{ 92, 4, 9, "9 planes" },
-		{ 92, 4, 5, "two planes" },
-		{ 96, 4, 7, "newer version" },
-		{ 100, 4, 0, "sectors of 0" },
-		{ 104, 8, 1 << 20, "user plane" },
-		{ 112, 8, UINT64_MAX, "sectors" },
-		{ 112, 8, 2048, "user plane" },
-		{ 128 + 8, 8, 0, "overlap" },
-		{ 128 + 16, 8, 2352ull << 40, "does not fit" },
-		{ 128 + 24, 4, 1, "LBA 1" },
-		{ 352, 8, 0, "overlap" },
-		{ 360, 8, UINT64_MAX - 4095, "does not fit" },
-		{ 368, 4, 0, "0 bytes of state" },
-		{ 368, 4, 1u << 30, "bytes of state" },
-		{ 372, 4, 0, "0 journal blocks" },
-		{ 372, 4, UINT32_MAX, "journal blocks" },
-		{ 416, 8, 4096, "progress" },
-		{ 424, 8, UINT64_MAX, "history" },
-		{ 432, 8, UINT64_MAX, "history" },
+		{12, 2, 2, "newer version (format 2.0), this program reads 1"},
+		{16, 8, 1, "newer version (feature bits 0x1"},
+		{56, 8, 5, "file length"},
+		{56, 8, UINT64_MAX, "file length"},
+		{64, 8, 0, "overlap"},
+		{64, 8, 12345, "does not fit"},
+		{64, 8, UINT64_MAX - 65535, "does not fit"},
+		{72, 4, 0, "blocks"},
+		{72, 4, UINT32_MAX, "blocks"},
+		{72, 4, TEST_BLOCKS + 1, "user plane"},
+		{76, 4, INT32_MAX, "blocks"},
+		{92, 4, 0, "0 planes"},
+		{92, 4, 9, "9 planes"},
+		{92, 4, 5, "two planes"},
+		{96, 4, 7, "newer version"},
+		{100, 4, 0, "sectors of 0"},
+		{104, 8, 1 << 20, "user plane"},
+		{112, 8, UINT64_MAX, "sectors"},
+		{112, 8, 2048, "user plane"},
+		{128 + 8, 8, 0, "overlap"},
+		{128 + 16, 8, 2352ull << 40, "does not fit"},
+		{128 + 24, 4, 1, "LBA 1"},
+		{352, 8, 0, "overlap"},
+		{360, 8, UINT64_MAX - 4095, "does not fit"},
+		{368, 4, 0, "0 bytes of state"},
+		{368, 4, 1u << 30, "bytes of state"},
+		{372, 4, 0, "0 journal blocks"},
+		{372, 4, UINT32_MAX, "journal blocks"},
+		{416, 8, 4096, "progress"},
+		{424, 8, UINT64_MAX, "history"},
+		{432, 8, UINT64_MAX, "history"},
 	};
 	struct block_node *node = lived_disc();
 
@@ -217,13 +229,13 @@ static void test_superblocks_that_are_impossible(void)
 static void test_newer_that_may_be_read(void)
 {
 	struct block_node *node = lived_disc();
-	uint8_t minor[2] = { 7 }, bits[8] = { 4 };
+	uint8_t minor[2] = {7}, bits[8] = {4};
 
-	patch_super(node, 14, minor, 2);	/* a later minor version */
-	patch_super(node, 32, bits, 8);		/* compatible features */
-	patch_super(node, 1000, bits, 8);	/* a field that we do not know */
+	patch_super(node, 14, minor, 2);  /* a later minor version */
+	patch_super(node, 32, bits, 8);   /* compatible features */
+	patch_super(node, 1000, bits, 8); /* a field that we do not know */
 	assert_int_equal(try_open(node, STORE_RDWR, NULL), 3);
-	patch_super(node, 24, bits, 8);		/* read-only-compatible */
+	patch_super(node, 24, bits, 8); /* read-only-compatible */
 	assert_int_equal(try_open(node, 0, NULL), 3);
 	refuse(node, STORE_RDWR, "can only read it");
 	block_unref(node);
@@ -232,7 +244,7 @@ static void test_newer_that_may_be_read(void)
 static void test_flips_in_one_superblock_are_healed(void)
 {
 	struct block_node *node = lived_disc();
-	uint64_t at[2] = { meta_of(node), block_length(node) - BLOCK };
+	uint64_t at[2] = {meta_of(node), block_length(node) - BLOCK};
 
 	for (unsigned copy = 0; copy < 2; copy++)
 		for (unsigned i = 0; i < BLOCK; i += i < 512 ? 1 : 97) {
@@ -242,7 +254,8 @@ static void test_flips_in_one_superblock_are_healed(void)
 			assert_true(disc_store_probe(fork));
 			assert_int_equal(try_open(fork, 0, NULL), 3);
 			assert_int_equal(try_open(fork, STORE_RDWR, NULL), 3);
-			flip(fork, at[!copy] + i, 0x10);	/* the first was healed, so this one may go */
+			flip(fork, at[!copy] + i,
+			     0x10); /* the first was healed, so this one may go */
 			assert_int_equal(try_open(fork, 0, NULL), 3);
 			block_unref(fork);
 		}
@@ -276,7 +289,8 @@ static void test_flips_in_the_slot_in_use(void)
 			assert_int_equal(try_open(fork, 0, NULL), 3);
 		} else {
 			refuse(fork, STORE_RDWR, "damaged");
-			assert_int_equal(try_open(fork, 0, NULL), 0);	/* what the older slot knows */
+			assert_int_equal(try_open(fork, 0, NULL),
+					 0); /* what the older slot knows */
 		}
 		block_unref(fork);
 	}
@@ -321,7 +335,7 @@ static void test_flips_in_the_journal(void)
 
 		flip(fork, journal + i, 0x20);
 		assert_int_equal(try_open(fork, 0, NULL), whole);
-		if (whole < 2)		/* a later block is intact: no torn write explains that */
+		if (whole < 2) /* a later block is intact: no torn write explains that */
 			refuse(fork, STORE_RDWR, "journal block");
 		else
 			assert_int_equal(try_open(fork, STORE_RDWR, NULL), whole);
@@ -340,7 +354,8 @@ static void test_flips_in_progress_and_history(void)
 	block_unref(node);
 }
 
-/* Gives the slot in use another body, with right checksums, and a nonce that leaves it without a journal. */
+/* Gives the slot in use another body, with right checksums, and a nonce that leaves it without a
+ * journal. */
 static co_fn void set_body(struct block_node *node, const uint8_t *body, uint32_t len)
 {
 	uint64_t slot = meta_of(node) + SLOT_B;
@@ -357,8 +372,10 @@ static co_fn void set_body(struct block_node *node, const uint8_t *body, uint32_
 	g_free(header);
 }
 
-/* The DISC row as it is, and behind it one row of type with len bytes that begin with key; claimed: its length field. */
-static co_fn void set_extra_row(struct block_node *node, uint32_t type, uint32_t key, uint32_t len, uint32_t claimed)
+/* The DISC row as it is, and behind it one row of type with len bytes that begin with key; claimed:
+ * its length field. */
+static co_fn void set_extra_row(struct block_node *node, uint32_t type, uint32_t key, uint32_t len,
+				uint32_t claimed)
 {
 	uint32_t total = 264 + 8 + ((len + 7) & ~7u);
 	uint8_t *body = g_malloc0(total + 8);
@@ -373,22 +390,25 @@ static co_fn void set_extra_row(struct block_node *node, uint32_t type, uint32_t
 
 static void test_bodies_that_are_impossible(void)
 {
-	static const struct { uint32_t type, key, len, claimed; const char *says; } rows[] = {
-		{ 99, 0, 16, 16, "newer version" },
-		{ 0, 0, 16, 16, "newer version" },
-		{ 2, 1, 64, 63, "must be 64" },
-		{ 2, 2, 64, 64, "session 1 is numbered 2" },
-		{ 3, 7, 64, 64, "track 1 is numbered 7" },
-		{ 3, 1, 72, 72, "must be 64" },
-		{ 3, 1, 64, UINT32_MAX, "are left" },
-		{ 5, 1, 16, 4, "must be 5" },
-		{ 3, 1, 64, 65, "are left" },
-		{ 12, 0, 32, 31, "must be 32" },
-		{ 15, 1, 16, 16, "removes" },
-		{ 0x80000001, 1, 16, 3, "must be 4" },
+	static const struct {
+		uint32_t type, key, len, claimed;
+		const char *says;
+	} rows[] = {
+		{99, 0, 16, 16, "newer version"},
+		{0, 0, 16, 16, "newer version"},
+		{2, 1, 64, 63, "must be 64"},
+		{2, 2, 64, 64, "session 1 is numbered 2"},
+		{3, 7, 64, 64, "track 1 is numbered 7"},
+		{3, 1, 72, 72, "must be 64"},
+		{3, 1, 64, UINT32_MAX, "are left"},
+		{5, 1, 16, 4, "must be 5"},
+		{3, 1, 64, 65, "are left"},
+		{12, 0, 32, 31, "must be 32"},
+		{15, 1, 16, 16, "removes"},
+		{0x80000001, 1, 16, 3, "must be 4"},
 	};
 	struct block_node *node = lived_disc();
-	uint8_t nothing[8] = { 0 };
+	uint8_t nothing[8] = {0};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct block_node *fork = block_mem_fork(node);
@@ -425,20 +445,28 @@ static void test_ignorable_rows_are_kept(void)
 
 	set_extra_row(node, 0x80000042, 5, 16, 16);
 	assert_int_equal(block_pread(node, meta_of(node) + SLOT_B + BLOCK + 264, before, 24), 0);
-	s = must_open(node, STORE_RDWR, &state);	/* generation 3, slot A */
+	s = must_open(node, STORE_RDWR, &state); /* generation 3, slot A */
 	state->erase_count = 50;
 	assert_int_equal(disc_store_commit(s, state, false), 0);
-	disc_store_close(s, false);			/* generation 4, slot B */
+	disc_store_close(s, false); /* generation 4, slot B */
 	disc_state_free(state);
-	assert_int_equal(try_open(node, STORE_RDWR, NULL), 50);	/* generation 5, slot A */
+	assert_int_equal(try_open(node, STORE_RDWR, NULL), 50); /* generation 5, slot A */
 	assert_int_equal(block_pread(node, meta_of(node) + SLOT_A + BLOCK + 264, after, 24), 0);
 	assert_memory_equal(before, after, 24);
 	block_unref(node);
 }
 
-#define IN_LOOP(name) \
-	static co_fn void name##_co(void *arg) { (void)arg; name(); } \
-	static void run_##name(void **state) { (void)state; run_in_loop(name##_co, NULL); }
+#define IN_LOOP(name)                          \
+	static co_fn void name##_co(void *arg) \
+	{                                      \
+		(void)arg;                     \
+		name();                        \
+	}                                      \
+	static void run_##name(void **state)   \
+	{                                      \
+		(void)state;                   \
+		run_in_loop(name##_co, NULL);  \
+	}
 
 IN_LOOP(test_truncated_and_appended)
 IN_LOOP(test_foreign)

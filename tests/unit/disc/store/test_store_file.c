@@ -1,4 +1,5 @@
-/* .disc files on a file system: creating them and what can be wrong there, locks, how much opening reads. */
+/* .disc files on a file system: creating them and what can be wrong there, locks, how much opening
+ * reads. */
 #include "store_fixture.h"
 
 #include <errno.h>
@@ -37,8 +38,8 @@ static co_fn void refuse_create(uint32_t blocks, const char *part, bool stays)
 	assert_int_equal(g_file_test(path, G_FILE_TEST_EXISTS), stays);
 }
 
-static co_fn struct disc_store *open_file(unsigned block_flags, unsigned flags, struct disc_state **state,
-					  GError **error)
+static co_fn struct disc_store *open_file(unsigned block_flags, unsigned flags,
+					  struct disc_state **state, GError **error)
 {
 	struct block_node *node = block_open_file(path, block_flags, error);
 
@@ -84,7 +85,7 @@ static void test_life_on_a_file(void)
 	assert_int_equal(disc_store_write(s, PLANE_USER, 0, 1, &iov), 0);
 	state_track(state, 1)->nwa = 1;
 	disc_store_progress(s, state);
-	disc_store_close(s, true);	/* as if the process had died: through the shared mapping */
+	disc_store_close(s, true); /* as if the process had died: through the shared mapping */
 	disc_state_free(state);
 	s = open_file(BLOCK_RDWR | BLOCK_UNSHARE_WRITE, STORE_RDWR, &state, NULL);
 	assert_non_null(s);
@@ -151,11 +152,14 @@ static void test_file_system_with_a_limit(void)
 static void test_no_room_at_creation(void)
 {
 	static const struct fault_rule rules[] = {
-		{ .op = FAULT_ALLOCATE, .errnum = ENOSPC }, { .op = FAULT_TRUNCATE, .errnum = EFBIG },
-		{ .op = FAULT_WRITE, .errnum = ENOSPC }, { .op = FAULT_FLUSH, .errnum = EIO },
-		{ .op = FAULT_WRITE, .nth = 4, .errnum = EIO },
+		{.op = FAULT_ALLOCATE, .errnum = ENOSPC},
+		{.op = FAULT_TRUNCATE, .errnum = EFBIG},
+		{.op = FAULT_WRITE, .errnum = ENOSPC},
+		{.op = FAULT_FLUSH, .errnum = EIO},
+		{.op = FAULT_WRITE, .nth = 4, .errnum = EIO},
 	};
-	static const char *const says[] = { "has no room for", "FAT ends", "No space", "Input/output", "Input/output" };
+	static const char *const says[] = {"has no room for", "FAT ends", "No space",
+					   "Input/output", "Input/output"};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++) {
 		struct block_node *node = fault_new(block_mem_new(0, NULL, 0));
@@ -172,7 +176,8 @@ static void test_no_room_at_creation(void)
 	}
 }
 
-/* A disc whose file cannot be written any more: opening says so; what was committed is still read. */
+/* A disc whose file cannot be written any more: opening says so; what was committed is still read.
+ */
 static void test_io_errors_while_opening(void)
 {
 	struct block_node *mem = new_disc(PROFILE_DVD_R, TEST_BLOCKS), *node = fault_new(mem);
@@ -180,7 +185,7 @@ static void test_io_errors_while_opening(void)
 	unsigned failures = 0;
 
 	for (unsigned nth = 1; nth < 40; nth++) {
-		struct fault_rule rule = { .op = FAULT_ANY, .nth = nth, .times = 1, .errnum = EIO };
+		struct fault_rule rule = {.op = FAULT_ANY, .nth = nth, .times = 1, .errnum = EIO};
 		GError *error = NULL;
 		struct disc_store *s;
 
@@ -205,9 +210,17 @@ static void test_io_errors_while_opening(void)
 	block_unref(node);
 }
 
-#define IN_LOOP(name) \
-	static co_fn void name##_co(void *arg) { (void)arg; name(); } \
-	static void run_##name(void **state) { (void)state; run_in_loop(name##_co, NULL); }
+#define IN_LOOP(name)                          \
+	static co_fn void name##_co(void *arg) \
+	{                                      \
+		(void)arg;                     \
+		name();                        \
+	}                                      \
+	static void run_##name(void **state)   \
+	{                                      \
+		(void)state;                   \
+		run_in_loop(name##_co, NULL);  \
+	}
 
 IN_LOOP(test_large_disc_is_small_and_opens_without_a_scan)
 IN_LOOP(test_life_on_a_file)
