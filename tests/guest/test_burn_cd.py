@@ -60,9 +60,10 @@ def _sessions(rig, drive, image, burn, tool):
 
 
 def test_wodim_sessions(rig, image):
-    """Three sessions by wodim and genisoimage."""
+    """Three sessions by wodim and genisoimage, in mode 2."""
     drive = rig["cd-wodim-sessions"]
     _sessions(rig, drive, image, f"{WODIM} dev={drive.dev} -tao", "wodim")
+    assert drive.track(1)[6] & 15 == 2, "wodim writes such discs as CD-ROM XA"
 
 
 def test_cdrskin_sessions(rig, image):
