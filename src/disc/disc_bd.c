@@ -34,11 +34,6 @@ static uint32_t spare_of(const struct disc_state *s, uint32_t per_layer)
 	return MAX(clusters / 96 * (per_layer / SPARE_MIN), 1u);
 }
 
-uint32_t bd_spare_default(const struct disc_state *s)
-{
-	return spare_of(s, SPARE_DEFAULT);
-}
-
 static bool pow_can_replace(const struct disc *d, uint32_t clusters)
 {
 	const struct disc_state *s = d->state;

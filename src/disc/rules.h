@@ -203,8 +203,6 @@ unsigned rw_ro_formats(const struct disc *d, struct disc_capacity *out, unsigned
 uint32_t rw_ro_full_blocks(const struct disc_state *s);
 /* disc_dvd.c */
 co_fn enum disc_status dvd_rw_blank(struct disc *d, unsigned type);
-/* disc_bd.c */
-uint32_t bd_spare_default(const struct disc_state *s);
 static inline void forget_cue(struct disc *d)
 {
 	g_free(d->cue);

@@ -1,17 +1,12 @@
-/* What every logical unit has, and what answers where there is none (SPC-4; mmc.md 1.1, 2.2). */
+/* What every logical unit has (SPC-4; mmc.md 1.1, 2.2). */
 #include "scsi/table.h"
 
 #include "base/bytes.h"
 
 /* clang-format off */
 enum {
-	OP_REQUEST_SENSE = 0x03, OP_INQUIRY = 0x12, OP_REPORT_LUNS = 0xa0,
-	SENSE_ALLOC = U8(4), INQUIRY_ALLOC = BE16(3), LUNS_ALLOC = BE32(6),
-
 	LUNS_SELECT = U8(2), SELECT_WELL_KNOWN = 1, SELECT_ALL = 2,
 	LUNS_HEAD_LEN = 8, LUNS_ENTRY_LEN = 8,
-
-	INQUIRY_LEN = 36, INQUIRY_NO_DEVICE = 0x7f, INQUIRY_ADD_LEN = U8(4),
 };
 /* clang-format on */
 
@@ -48,37 +43,4 @@ enum sense scsi_report_luns(struct scsi_cmd *c)
 		return scsi_reply(c, buf, LUNS_HEAD_LEN);
 	put_be32(buf, LUNS_ENTRY_LEN);
 	return scsi_reply(c, buf, sizeof(buf));
-}
-
-void scsi_execute_bad_lun(struct scsi_cmd *c)
-{
-	uint8_t inquiry[INQUIRY_LEN] = {INQUIRY_NO_DEVICE};
-	uint8_t sense[SCSI_SENSE_LEN];
-	enum sense s = SENSE_BAD_LUN;
-
-	c->lu = c->nexus->lu;
-	c->in_done = c->out_done = 0;
-	c->sense_len = 0;
-	memset(&c->detail, 0, sizeof(c->detail));
-	switch (c->cdb[0]) {
-	case OP_INQUIRY:
-		fld_put(inquiry, INQUIRY_ADD_LEN, INQUIRY_LEN - 5);
-		c->alloc_len = fld_get(c->cdb, INQUIRY_ALLOC);
-		s = scsi_reply(c, inquiry, sizeof(inquiry));
-		break;
-	case OP_REQUEST_SENSE:
-		scsi_build_sense(sense, SENSE_BAD_LUN, NULL);
-		c->alloc_len = fld_get(c->cdb, SENSE_ALLOC);
-		s = scsi_reply(c, sense, sizeof(sense));
-		break;
-	case OP_REPORT_LUNS:
-		c->alloc_len = fld_get(c->cdb, LUNS_ALLOC);
-		s = scsi_report_luns(c);
-		break;
-	}
-	c->status = s == SENSE_GOOD ? SCSI_GOOD : SCSI_CHECK;
-	if (s != SENSE_GOOD) {
-		scsi_build_sense(c->sense, s, c);
-		c->sense_len = SCSI_SENSE_LEN;
-	}
 }

@@ -383,35 +383,6 @@ static co_fn void expected_lengths(struct unit *u)
 			 !out);
 }
 
-static co_fn void logical_units(struct unit *u)
-{
-	static const struct {
-		uint8_t cdb[12];
-		enum sense sense;
-		uint8_t first;
-		size_t len;
-	} cases[] = {
-		{{0x12, [4] = 255}, SENSE_GOOD, 0x7f, 36},
-		{{0x03, [4] = 255}, SENSE_GOOD, 0x70, 18},
-		{{0xa0, [9] = 255}, SENSE_GOOD, 0x00, 16},
-		{{0x00}, SENSE_BAD_LUN, 0x5a, 0},
-		{{0x28, [8] = 1}, SENSE_BAD_LUN, 0x5a, 0},
-	};
-	uint8_t buf[64];
-
-	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-		struct iovec one;
-		struct scsi_cmd c = {.nexus = u->a};
-
-		memset(buf, 0x5a, sizeof(buf));
-		memcpy(c.cdb, cases[i].cdb, 12);
-		c.in = iovs_one(&one, buf, sizeof(buf));
-		scsi_execute_bad_lun(&c);
-		CHECK(u, result(&c) == cases[i].sense && c.in_done == cases[i].len &&
-				 buf[0] == cases[i].first);
-	}
-}
-
 /* ---- order ---- */
 
 static co_fn void readers_share_writers_do_not(struct unit *u)
@@ -547,7 +518,6 @@ UNIT_TEST(pending_sense)
 UNIT_TEST(deferred_errors)
 UNIT_TEST(truncated_replies)
 UNIT_TEST(expected_lengths)
-UNIT_TEST(logical_units)
 UNIT_TEST(readers_share_writers_do_not)
 UNIT_TEST(waiting_is_a_hole_in_time)
 UNIT_TEST(abort_one)
@@ -567,7 +537,6 @@ int main(void)
 		cmocka_unit_test(test_deferred_errors),
 		cmocka_unit_test(test_truncated_replies),
 		cmocka_unit_test(test_expected_lengths),
-		cmocka_unit_test(test_logical_units),
 		cmocka_unit_test(test_readers_share_writers_do_not),
 		cmocka_unit_test(test_waiting_is_a_hole_in_time),
 		cmocka_unit_test(test_abort_one),
