@@ -139,9 +139,10 @@ co_fn enum disc_status disc_sync(struct disc *d);
 co_fn enum disc_status disc_flush(struct disc *d);
 /*
  * Begins the same behind the operations that follow, which need not wait for it; no state-changing
- * operation may be running. If it fails, the next write or flush says so.
+ * operation may be running. If it fails, the next write or flush says so. False: one that began
+ * earlier has not ended, ask again.
  */
-void disc_flush_aside(struct disc *d);
+bool disc_flush_aside(struct disc *d);
 
 co_fn enum disc_status disc_reserve_track(struct disc *d, uint32_t blocks);
 co_fn enum disc_status disc_close_track(struct disc *d, unsigned number);

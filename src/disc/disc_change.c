@@ -175,12 +175,15 @@ static co_fn void commit_aside(void *arg)
 	co_queue_wake_all(&d->commit_waiting);
 }
 
-void disc_flush_aside(struct disc *d)
+bool disc_flush_aside(struct disc *d)
 {
-	if (!d->store || d->real || !d->writable || d->committing || !(d->moved || d->uncommitted))
-		return;
+	if (!d->store || d->real || !d->writable || !(d->moved || d->uncommitted))
+		return true;
+	if (d->committing)
+		return false;
 	d->committing = true;
 	co_start(co_loop(), commit_aside, d);
+	return true;
 }
 
 co_fn enum disc_status disc_before_write(struct disc *d)

@@ -134,7 +134,8 @@ static co_fn void flush_now(void *arg)
 	co_rwlock_wrlock(&d->lu.order);
 	if (d->disc && d->dirty) {
 		d->dirty = false;
-		disc_flush_aside(d->disc);
+		if (!disc_flush_aside(d->disc))
+			drive_note_written(d);
 	}
 	co_rwlock_unlock(&d->lu.order);
 	co_drain_leave(&d->background);
