@@ -56,6 +56,8 @@ co_fn enum sense mmc_run_eject(struct drive *d, const void *arg, struct scsi_cmd
 
 static co_fn enum sense eject(struct scsi_cmd *c)
 {
+	if (cmd_drive(c)->state->tray_open) /* no lock keeps in what is out */
+		return SENSE_GOOD;
 	if (drive_locked(cmd_drive(c)))
 		return SENSE_REMOVAL_PREVENTED;
 	return mmc_long_op(c, fld_get(c->cdb, SSU_IMMED), LONG_EJECT, NULL, 0);

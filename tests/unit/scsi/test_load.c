@@ -16,7 +16,9 @@ static co_fn void start_stop(struct fx *f)
 	GOOD(f, TUR);
 	REPLY(f, MECHANISM, "00 00 00 00 00 01 00 00");
 	GOOD(f, EJECT);
-	GOOD(f, EJECT);
+	GOOD(f, "1e 00 00 00 01 00");
+	GOOD(f, EJECT); /* already open, locked or not */
+	GOOD(f, "1e 00 00 00 00 00");
 	REPLY(f, MECHANISM, "00 10 00 00 00 01 00 00");
 	FAILS(f, TUR, SENSE_NO_MEDIUM_OPEN);
 	FAILS(f, "28 00 00 00 00 00 00 00 01 00", SENSE_NO_MEDIUM_OPEN);
