@@ -132,7 +132,7 @@ struct ob_bar {
 /* ---- The class: one kind of device ----------------------------------------------------------- */
 
 enum ob_reset {
-	OB_RESET_BUS = 1,  /* the machine or its bus: configuration space is new as well */
+	OB_RESET_BUS = 1,  /* the machine or its bus */
 	OB_RESET_FUNCTION, /* this function alone, by its driver (PCIe function level reset) */
 };
 
@@ -151,9 +151,9 @@ struct ob_class {
 	 */
 	int (*open)(struct ob_dev *dev);
 	/*
-	 * Optional. The end, also of an instance whose open() failed. Threads of the device have
-	 * ended when it returns. Posts that have not run by then never do: what their arg owns is
-	 * freed here.
+	 * Optional. The end, also of an instance whose open() failed. Transfers have ended with
+	 * -ECANCELED and mappings are revoked before it. Threads of the device have ended when it
+	 * returns. Posts that have not run by then never do: what their arg owns is freed here.
 	 */
 	void (*close)(struct ob_dev *dev);
 	/*
@@ -250,8 +250,8 @@ struct ob_dma {
 	/*
 	 * res: 0; -EFAULT: part of it is no guest memory, or was taken away meanwhile; -EPERM: the
 	 * guest memory is read only; -EACCES: the driver has not enabled bus mastering; -ECANCELED:
-	 * a reset came, or the VMM went; -EIO: the VMM refused. A failed transfer may have moved a
-	 * part.
+	 * a reset came, or the VMM went; -ENOTCONN: there is none; -EIO: the VMM refused. A failed
+	 * transfer may have moved a part.
 	 */
 	void (*done)(struct ob_dev *dev, struct ob_dma *dma, int res);
 	void *arg;  /* the device's own */

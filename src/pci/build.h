@@ -118,3 +118,5 @@ struct pci_transfer {
 	struct pci_dma dma;
 };
 void pci_function_dma_start(struct pci_function *f, struct pci_transfer *t);
+/* Before pci_function_free(): transfers end with -ECANCELED, mappings are revoked. */
+void pci_function_dma_end(struct pci_function *f);

@@ -58,10 +58,6 @@ GByteArray *pci_function_save(struct pci_function *f, GError **error)
 			f->name, memory_len(f), PCI_STATE_MAX / 2);
 		return NULL;
 	}
-	if (f->ops->restore && !f->ops->save) {
-		err_set(error, ENOTSUP, "%s cannot be saved", f->name);
-		return NULL;
-	}
 	own = g_byte_array_new();
 	if (f->ops->save && !f->ops->save(f, own, error)) {
 		g_byte_array_unref(own);

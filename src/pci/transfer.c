@@ -344,3 +344,9 @@ void pci_mappings_revoke(struct pci_function *f)
 			dma_mapping_revoke(&m->map);
 	} while (m);
 }
+
+void pci_function_dma_end(struct pci_function *f)
+{
+	pci_transfers_cancel(f, -ECANCELED);
+	pci_mappings_revoke(f);
+}

@@ -1,0 +1,6 @@
+/* The devices of the tree, one file each, written with the SDK alone. */
+#pragma once
+
+#include "outboard.h"
+
+extern const struct ob_class edu_class;
