@@ -252,6 +252,7 @@ int main(int argc, char **argv)
 	b.loop = loop_new(LOOP_AUTO, &error);
 	if (!b.loop) {
 		fail(&b, "loop", error);
+		g_free(b.data);
 		return 1;
 	}
 	loop_post(b.loop, &b.begin);

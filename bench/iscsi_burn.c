@@ -14,13 +14,15 @@
 #include <string.h>
 #include <time.h>
 
-enum { BLOCK = 2048, MAX_DEPTH = 64 };
+enum { BLOCK = 2048, MAX_DEPTH = 64, MAX_BLOCKS = 1024 };
+
+/* What is written; what is read goes to libiscsi's own buffers. */
+static unsigned char data[MAX_BLOCKS * BLOCK];
 
 struct burn {
 	struct iscsi_context *iscsi;
 	int lun;
 	bool write;
-	unsigned char *data;
 	uint32_t per_command, next_lba, end_lba;
 	unsigned in_flight;
 	bool failed;
@@ -50,12 +52,13 @@ static void start_command(struct burn *b)
 	struct scsi_task *task;
 	uint32_t bytes = b->per_command * BLOCK;
 
-	if (b->write)
-		task = iscsi_write10_task(b->iscsi, b->lun, b->next_lba, b->data, bytes, BLOCK, 0,
-					  0, 0, 0, 0, command_done, b);
-	else
+	if (b->write) {
+		task = iscsi_write10_task(b->iscsi, b->lun, b->next_lba, data, bytes, BLOCK, 0, 0,
+					  0, 0, 0, command_done, b);
+	} else {
 		task = iscsi_read10_task(b->iscsi, b->lun, b->next_lba, bytes, BLOCK, 0, 0, 0, 0, 0,
 					 command_done, b);
+	}
 	if (!task) {
 		fprintf(stderr, "cannot queue a command: %s\n", iscsi_get_error(b->iscsi));
 		b->failed = true;
@@ -121,16 +124,15 @@ int main(int argc, char **argv)
 	b.write = !strcmp(argv[4], "write");
 	b.per_command = (uint32_t)strtoul(argv[6], NULL, 10);
 	depth = (unsigned)strtoul(argv[7], NULL, 10);
-	if (!b.per_command || b.per_command > 1024 || !depth || depth > MAX_DEPTH) {
+	if (!b.per_command || b.per_command > MAX_BLOCKS || !depth || depth > MAX_DEPTH) {
 		fprintf(stderr, "blocks per command must be 1 to 1024, depth 1 to %d\n", MAX_DEPTH);
 		return 2;
 	}
 	b.end_lba = (uint32_t)(strtoull(argv[5], NULL, 10) / BLOCK / b.per_command * b.per_command);
-	b.data = calloc(b.per_command, BLOCK);
 	b.iscsi = iscsi_create_context("iqn.2026-11.outboard:bench");
-	if (!b.data || !b.iscsi)
+	if (!b.iscsi)
 		return 1;
-	memset(b.data, 0xa5, (size_t)b.per_command * BLOCK);
+	memset(data, 0xa5, sizeof(data));
 	iscsi_set_targetname(b.iscsi, argv[2]);
 	iscsi_set_session_type(b.iscsi, ISCSI_SESSION_NORMAL);
 	iscsi_set_header_digest(b.iscsi, ISCSI_HEADER_DIGEST_NONE);
@@ -146,6 +148,5 @@ int main(int argc, char **argv)
 	printf("%.1f\n", (double)b.end_lba * BLOCK / 1e6 / (seconds() - start));
 	iscsi_logout_sync(b.iscsi);
 	iscsi_destroy_context(b.iscsi);
-	free(b.data);
 	return 0;
 }

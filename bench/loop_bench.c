@@ -417,19 +417,20 @@ static struct compared compare(const struct file *f, unsigned rounds)
 
 static void print_compared(bool json, const char *name, const struct compared *c)
 {
-	if (!c->bare) /* built without io_uring */
+	if (!c->bare) { /* built without io_uring */
 		printf(json ? ",\n  \"%s\": { \"coroutines_epoll_per_s\": %.0f }"
 			    : "%-16s coroutines on epoll %8.0f/s\n",
 		       name, c->epoll);
-	else if (json)
+	} else if (json) {
 		printf(",\n  \"%s\": { \"bare_uring_per_s\": %.0f, \"coroutines_uring_per_s\": "
 		       "%.0f, "
 		       "\"coroutines_epoll_per_s\": %.0f, \"ratio\": %.3f }",
 		       name, c->bare, c->uring, c->epoll, c->ratio);
-	else
+	} else {
 		printf("%-16s bare liburing %9.0f/s   coroutines %9.0f/s (%.1f %%)   on epoll "
 		       "%8.0f/s\n",
 		       name, c->bare, c->uring, c->ratio * 100, c->epoll);
+	}
 }
 
 static void usage(FILE *to)
@@ -452,14 +453,15 @@ static void run_all(struct file *f, bool json, unsigned rounds)
 	p = median(posts, 5);
 	s = median(start_ns, 5);
 	w = median(switch_ns, 5);
-	if (json)
+	if (json) {
 		printf("{\n  \"posts_per_s\": %.0f,\n  \"co_start_ns\": %.1f,\n  \"co_switch_ns\": "
 		       "%.1f",
 		       p, s, w);
-	else
+	} else {
 		printf("posts            %.0f/s\ncoroutine        %.1f ns to start, run and end\n"
 		       "switch           %.1f ns\n",
 		       p, s, w);
+	}
 	warm(f);
 	c = compare(f, rounds);
 	print_compared(json, "read_cached", &c);

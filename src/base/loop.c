@@ -70,11 +70,12 @@ static bool open_backend(struct loop *l, enum loop_backend backend, GError **err
 			backend = LOOP_URING;
 		else if (strcmp(name, "epoll") == 0)
 			backend = LOOP_EPOLL;
-		else
+		else {
 			return err_set(error, EINVAL,
 				       "environment variable OUTBOARD_LOOP is \"%s\", "
 				       "must be \"uring\" or \"epoll\"",
 				       name);
+		}
 	}
 	switch (backend) {
 	case LOOP_URING: return open_uring(l, error);

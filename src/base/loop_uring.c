@@ -67,10 +67,11 @@ static bool ring_init(struct ur *ur, GError **error)
 		params.flags = wishes[i] | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
 		ret = io_uring_queue_init_params(SQ_ENTRIES, &ur->ring, &params);
 	}
-	if (ret < 0)
+	if (ret < 0) {
 		return err_set_errno(error, -ret,
 				     "cannot make an io_uring (OUTBOARD_LOOP=epoll "
 				     "does without)");
+	}
 	ur->is_open = true;
 	return true;
 }
@@ -172,12 +173,13 @@ static void prep_rw(struct io_uring_sqe *sqe, const struct loop_op *op)
 	const struct iovec *iov = op->ptr;
 
 	if (op->len == 1 && iov->iov_len <= INT_MAX) { /* saves the kernel fetching the iovec */
-		if (op->kind == OP_READV)
+		if (op->kind == OP_READV) {
 			io_uring_prep_read(sqe, op->fd, iov->iov_base, (unsigned)iov->iov_len,
 					   op->off);
-		else
+		} else {
 			io_uring_prep_write(sqe, op->fd, iov->iov_base, (unsigned)iov->iov_len,
 					    op->off);
+		}
 	} else if (op->kind == OP_READV) {
 		io_uring_prep_readv(sqe, op->fd, iov, (unsigned)op->len, op->off);
 	} else {
@@ -427,12 +429,13 @@ static void ur_turn(struct loop *l, int64_t timeout_ns)
 	flush_backlog(l);
 	queued = io_uring_sq_ready(&ur->ring);
 	l->stats.submits += queued != 0;
-	if (timeout_ns != 0)
+	if (timeout_ns != 0) {
 		ret = io_uring_submit_and_wait_timeout(&ur->ring, &cqe, 1,
 						       timeout_ns > 0 ? &ts : NULL, NULL);
-	else if (queued || IO_URING_READ_ONCE(*ur->ring.sq.kflags) &
-				   (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
+	} else if (queued || IO_URING_READ_ONCE(*ur->ring.sq.kflags) &
+				     (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) {
 		ret = io_uring_submit_and_get_events(&ur->ring);
+	}
 	/* Busy: completions must be reaped first, which happens now. */
 	if (ret < 0 && ret != -ETIME && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY)
 		g_error("io_uring_enter: %s", g_strerror(-ret));

@@ -193,10 +193,11 @@ bool opts_get_u64(struct opts *o, const char *key, uint64_t min, uint64_t max, u
 	hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X') && g_ascii_isxdigit(text[2]);
 	errno = 0;
 	v = g_ascii_strtoull(text, &end, hex ? 16 : 10);
-	if (!g_ascii_isdigit(*text) || *end || errno || v < min || v > max)
+	if (!g_ascii_isdigit(*text) || *end || errno || v < min || v > max) {
 		return err_set(error, EINVAL,
 			       "option %s=%s: must be a number from %" PRIu64 " to %" PRIu64, key,
 			       text, min, max);
+	}
 	*value = v;
 	return true;
 }

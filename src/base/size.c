@@ -37,10 +37,11 @@ bool size_parse(const char *text, uint64_t *bytes, GError **error)
 	unsigned __int128 total;
 	const char *p = text;
 
-	for (; g_ascii_isdigit(*p); p++)
+	for (; g_ascii_isdigit(*p); p++) {
 		if (__builtin_mul_overflow(whole, 10u, &whole) ||
 		    __builtin_add_overflow(whole, (unsigned)(*p - '0'), &whole))
 			return size_too_big(text, error);
+	}
 	if (p == text)
 		return size_bad(text, error);
 	if (*p == '.') {
@@ -55,6 +56,7 @@ bool size_parse(const char *text, uint64_t *bytes, GError **error)
 		power = (unsigned)suffix_power(*p++);
 	if (*p || (digits && !power))
 		return size_bad(text, error);
+	/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): at most 60 of 64 bits */
 	unit <<= 10 * power;
 	total = (unsigned __int128)whole * unit + (unsigned __int128)fraction * unit / scale;
 	if (total > UINT64_MAX)

@@ -25,10 +25,11 @@ static bool fill_address(struct sockaddr_un *sa, const char *path, GError **erro
 	size_t len = strlen(path);
 
 	*sa = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (!len || len >= sizeof(sa->sun_path))
+	if (!len || len >= sizeof(sa->sun_path)) {
 		return err_set(error, ENAMETOOLONG,
 			       "socket path \"%s\" has %zu bytes, must be 1 to %zu", path, len,
 			       sizeof(sa->sun_path) - 1);
+	}
 	memcpy(sa->sun_path, path, len);
 	return true;
 }

@@ -223,11 +223,12 @@ static co_fn void file_close(struct block_node *node)
 	struct file *file = node->state;
 	int fd = file_fd(node), res;
 
-	for (unsigned i = 0; i < MAX_MAPS; i++)
+	for (unsigned i = 0; i < MAX_MAPS; i++) {
 		if (file->maps[i].p) {
 			gmem_guard_free(file->maps[i].guard);
 			munmap(file->maps[i].p, file->maps[i].len);
 		}
+	}
 	if (fd < 0)
 		return;
 	res = job_run(close_run, &fd);

@@ -22,7 +22,7 @@ static bool is_local(long type)
 	case TMPFS_MAGIC:
 	case RAMFS_MAGIC:
 	case XFS_MAGIC:
-	case F2FS_SUPER_MAGIC: return true;
+	case F2FS_SUPER_MAGIC:
 	case (long)BTRFS_SUPER_MAGIC: return true;
 	default: return false;
 	}

@@ -110,10 +110,11 @@ static void find_holder(int fd, int byte, struct lock_holder *holder)
 	DIR *proc;
 
 	if (holder->pid == 0 && fstat(fd, &st) == 0 && (proc = opendir("/proc"))) {
-		while (holder->pid == 0 && (e = readdir(proc)))
+		while (holder->pid == 0 && (e = readdir(proc))) {
 			if (e->d_name[0] >= '1' && e->d_name[0] <= '9' &&
 			    process_has_lock(e->d_name, &st, byte, fd))
 				holder->pid = atoi(e->d_name);
+		}
 		closedir(proc);
 	}
 	if (holder->pid == 0)

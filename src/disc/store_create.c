@@ -20,15 +20,16 @@ static co_fn bool set_length(struct block_node *node, const struct store_super *
 	if (res == 0)
 		return true;
 	size = size_text(super->file_len);
-	if (res == -EFBIG || res == -EINVAL)
+	if (res == -EFBIG || res == -EINVAL) {
 		err_set(error, EFBIG,
 			"the file must be %s long, which is more than this file system or the "
 			"limit for "
 			"files (ulimit -f) allows; put it on another file system (FAT ends at 4 "
 			"GiB)",
 			size);
-	else
+	} else {
 		err_set_errno(error, -res, "making the file %s long", size);
+	}
 	g_free(size);
 	return false;
 }
@@ -42,13 +43,14 @@ static co_fn bool reserve(struct block_node *node, uint64_t off, uint64_t len, b
 	if (res == 0 || (res == -ENOTSUP && !wanted))
 		return true;
 	size = size_text(len);
-	if (res == -ENOSPC || res == -EDQUOT)
+	if (res == -ENOSPC || res == -EDQUOT) {
 		err_set(error, -res,
 			"the file system has no room for %s of %s; free some, or put the file "
 			"elsewhere",
 			size, wanted ? "preallocated data" : "metadata");
-	else
+	} else {
 		err_set_errno(error, -res, "reserving %s at 0x%" PRIx64, size, off);
+	}
 	g_free(size);
 	return false;
 }

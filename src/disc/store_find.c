@@ -27,12 +27,13 @@ static co_fn enum super_result read_copy(struct block_node *node, uint64_t off,
 static bool explain_found(const struct store_super *super, uint64_t off, uint64_t len,
 			  GError **error)
 {
-	if (super->file_len > len)
+	if (super->file_len > len) {
 		return err_set(
 			error, EINVAL,
 			"truncated: its tail is missing (length %" PRIu64 ", superblock copy A "
 			"at 0x%" PRIx64 " says %" PRIu64 "); restore it from a complete copy",
 			len, off, super->file_len);
+	}
 	return err_set(error, EINVAL,
 		       "something was appended to it (length %" PRIu64
 		       ", superblock copy A at 0x%" PRIx64 " says %" PRIu64
@@ -54,11 +55,12 @@ static co_fn bool explain(struct block_node *node, bool damaged, struct super_fo
 		if (off == 0)
 			break;
 	}
-	if (damaged)
+	if (damaged) {
 		return err_set(
 			error, EIO,
 			"both copies of the superblock are damaged (checksum); restore the file "
 			"from a copy");
+	}
 	return err_set(error, EINVAL, "not a .disc file (no superblock in its last 4096 bytes)");
 }
 
@@ -97,11 +99,12 @@ co_fn bool super_find(struct block_node *node, struct super_found *found, GError
 	if (b == SUPER_OK) {
 		if (found->super.meta_off == len - STORE_BLOCK) /* cut off just behind copy A */
 			return explain_found(&found->super, found->super.meta_off, len, error);
-		if (found->super.file_len != len)
+		if (found->super.file_len != len) {
 			return err_set(error, EINVAL,
 				       "is %" PRIu64 " bytes long, its superblock says %" PRIu64
 				       "; restore it from a complete copy",
 				       len, found->super.file_len);
+		}
 		compare_copies(node, found);
 		return true;
 	}

@@ -130,12 +130,13 @@ static bool replay_all(struct disc_store *s, const uint8_t *journal, GByteArray 
 	}
 	if (!goes_on_after(s, journal, s->slot.journal_used))
 		return true;
-	if (s->writable)
+	if (s->writable) {
 		return err_set(error, EIO,
 			       "the journal block at 0x%" PRIx64
 			       " is damaged (checksum), later ones are "
 			       "not; open it read-only to rescue what was recorded before",
 			       off + (uint64_t)s->slot.journal_used * STORE_BLOCK);
+	}
 	s->damaged = true;
 	return true;
 }

@@ -49,12 +49,13 @@ void progress_read_boot_id(uint8_t boot_id[BOOT_ID_LEN])
 		return;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
-	for (ssize_t i = 0; i < n && nibbles < 2 * BOOT_ID_LEN; i++)
+	for (ssize_t i = 0; i < n && nibbles < 2 * BOOT_ID_LEN; i++) {
 		if (g_ascii_isxdigit(text[i])) {
 			boot_id[nibbles / 2] = (uint8_t)(boot_id[nibbles / 2] << 4 |
 							 g_ascii_xdigit_value(text[i]));
 			nibbles++;
 		}
+	}
 	if (nibbles < 2 * BOOT_ID_LEN)
 		memset(boot_id, 0, BOOT_ID_LEN);
 }
@@ -267,11 +268,12 @@ void progress_follow(struct disc_store *s, const struct disc_state *state, bool 
 
 void progress_renew(struct disc_store *s)
 {
-	for (unsigned i = 0; i < s->n_open; i++)
+	for (unsigned i = 0; i < s->n_open; i++) {
 		if (s->open_tracks[i].told > s->open_tracks[i].committed) {
 			tell(s);
 			return;
 		}
+	}
 }
 
 co_fn void progress_wait(struct disc_store *s)

@@ -6,6 +6,7 @@
  */
 #include "disc/store_rows.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -136,6 +137,7 @@ bool rows_diff(const struct rows *old, const struct rows *new, GByteArray *out)
 			i = encode_removal(old, i, b, out);
 			continue;
 		}
+		assert(b);
 		if (order > 0 || a->len != b->len ||
 		    memcmp(old->bytes->data + a->pos, new->bytes->data + b->pos, b->len) != 0) {
 			encode_row(out, b->type, new->bytes->data + b->pos, b->len);

@@ -120,12 +120,13 @@ static co_fn bool take_older(struct disc_store *s, const struct slot_copy *bad,
 				     "reading the journal of the state slot at 0x%" PRIx64, off);
 	if (!was)
 		return true;
-	if (s->writable)
+	if (s->writable) {
 		return err_set(error, EIO,
 			       "the newest state slot, at 0x%" PRIx64
 			       ", is damaged (checksum); open it "
 			       "read-only to rescue what the older one at 0x%" PRIx64 " knows",
 			       off, s->super.slots[good->slot.index].state_off);
+	}
 	s->damaged = true;
 	return true;
 }
@@ -140,11 +141,12 @@ static co_fn bool choose(struct disc_store *s, const struct slot_copy c[2], unsi
 		return err_set(error, EINVAL, "both state slots are of generation %" PRIu64,
 			       c[0].slot.generation);
 	}
-	if (!c[0].body_ok && !c[1].body_ok)
+	if (!c[0].body_ok && !c[1].body_ok) {
 		return err_set(error, EIO,
 			       "both state slots, at 0x%" PRIx64 " and 0x%" PRIx64 ", are damaged "
 			       "(checksum); restore the file from a copy",
 			       s->super.slots[0].state_off, s->super.slots[1].state_off);
+	}
 	*take = c[1].body_ok;
 	return take_older(s, &c[!*take], &c[*take], error);
 }

@@ -120,13 +120,14 @@ void super_plan(struct store_super *super, const struct disc_state *state)
 	super->progress_off = end + META_PROGRESS;
 	super->history_off = end + META_HISTORY;
 	super->history_len = META_HISTORY_LEN;
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < 2; i++) {
 		super->slots[i] = (struct store_slot_place){
 			.state_off = end + META_SLOT + 2 * i * META_SLOT_LEN,
 			.state_len = META_SLOT_LEN,
 			.journal_off = end + META_SLOT + (2 * i + 1) * META_SLOT_LEN,
 			.journal_blocks = META_JOURNAL_BLOCKS,
 		};
+	}
 }
 
 void super_encode(const struct store_super *super, uint8_t block[STORE_BLOCK])
@@ -190,17 +191,21 @@ static bool check_areas(const struct area *areas, unsigned n, uint64_t file_len,
 	for (unsigned i = 0; i < n; i++) {
 		const struct area *a = &areas[i];
 
-		if (a->off > file_len || a->len > file_len - a->off || a->off % a->align)
+		if (a->off > file_len || a->len > file_len - a->off || a->off % a->align) {
 			return err_set(error, EINVAL,
 				       "superblock: the %s (%" PRIu64 " bytes at 0x%" PRIx64
 				       ") does not fit into the file",
 				       a->name, a->len, a->off);
-		for (unsigned k = 0; k < i; k++)
-			if (a->off < areas[k].off + areas[k].len && areas[k].off < a->off + a->len)
+		}
+		for (unsigned k = 0; k < i; k++) {
+			if (a->off < areas[k].off + areas[k].len &&
+			    areas[k].off < a->off + a->len) {
 				return err_set(error, EINVAL,
 					       "superblock: %s (0x%" PRIx64 ") and %s (0x%" PRIx64
 					       ") overlap",
 					       areas[k].name, areas[k].off, a->name, a->off);
+			}
+		}
 	}
 	return true;
 }
@@ -212,10 +217,11 @@ static bool check_places(const struct store_super *super, GError **error)
 	struct area areas[16];
 	unsigned n = 0;
 
-	for (unsigned kind = 0; kind <= PLANE_KIND; kind++)
+	for (unsigned kind = 0; kind <= PLANE_KIND; kind++) {
 		if (super->planes[kind].sector_len)
 			areas[n++] = (struct area){plane_names[kind], super->planes[kind].off,
 						   super->planes[kind].len, PLANE_ALIGN};
+	}
 	areas[n++] = (struct area){"superblock copy A", super->meta_off, STORE_BLOCK, PLANE_ALIGN};
 	areas[n++] = (struct area){"progress page", super->progress_off, STORE_BLOCK, PLANE_ALIGN};
 	areas[n++] = (struct area){"history", super->history_off, super->history_len, STORE_BLOCK};
@@ -223,10 +229,11 @@ static bool check_places(const struct store_super *super, GError **error)
 		const struct store_slot_place *slot = &super->slots[i];
 
 		if (slot->state_len < 2 * STORE_BLOCK || slot->state_len > MAX_STATE_LEN ||
-		    slot->journal_blocks < 1 || slot->journal_blocks > MAX_JOURNAL_BLOCKS)
+		    slot->journal_blocks < 1 || slot->journal_blocks > MAX_JOURNAL_BLOCKS) {
 			return err_set(error, EINVAL,
 				       "superblock: slot %u: %u bytes of state, %u journal blocks",
 				       i, slot->state_len, slot->journal_blocks);
+		}
 		areas[n++] =
 			(struct area){"state slot", slot->state_off, slot->state_len, STORE_BLOCK};
 		areas[n++] =
@@ -254,11 +261,12 @@ static bool decode_plane(struct store_super *super, const uint8_t *p, GError **e
 	plane->len = get_le64(p + PL_LEN);
 	plane->first = (int32_t)get_le32(p + PL_FIRST);
 	if (plane->sector_len != sector_lens[kind] || plane->len % plane->sector_len ||
-	    plane->first > 0 || plane->first < super->lowest)
+	    plane->first > 0 || plane->first < super->lowest) {
 		return err_set(error, EINVAL,
 			       "superblock: plane of kind %u: %" PRIu64 " bytes in sectors of %u "
 			       "from LBA %d",
 			       kind, plane->len, plane->sector_len, plane->first);
+	}
 	return true;
 }
 
@@ -290,16 +298,18 @@ static bool decode_checked(struct store_super *super, const uint8_t *block, GErr
 	super->incompatible = get_le64(block + SB_INCOMPATIBLE);
 	super->ro_compatible = get_le64(block + SB_RO_COMPATIBLE);
 	super->compatible = get_le64(block + SB_COMPATIBLE);
-	if (super->major != STORE_MAJOR)
+	if (super->major != STORE_MAJOR) {
 		return err_set(error, ENOTSUP,
 			       "made by a newer version (format %u.%u), this program reads %u: use "
 			       "a newer outboard",
 			       super->major, super->minor, STORE_MAJOR);
-	if (super->incompatible)
+	}
+	if (super->incompatible) {
 		return err_set(error, ENOTSUP,
 			       "made by a newer version (feature bits 0x%" PRIx64 " are unknown): "
 			       "use a newer outboard",
 			       super->incompatible);
+	}
 	memcpy(super->uuid, block + SB_UUID, sizeof(super->uuid));
 	super->file_len = get_le64(block + SB_FILE_LEN);
 	super->meta_off = get_le64(block + SB_META);

@@ -289,7 +289,7 @@ co_fn void replay_all(struct replay *r)
 
 co_fn void replay_creation(struct replay *r)
 {
-	for (unsigned prefix = 0; prefix < r->life->format_entries; prefix++)
+	for (unsigned prefix = 0; prefix < r->life->format_entries; prefix++) {
 		for (unsigned i = 0; i < 2 + r->subsets; i++) {
 			struct block_node *image = block_mem_new(0, NULL, 0);
 			struct disc_state *state = NULL;
@@ -298,10 +298,11 @@ co_fn void replay_creation(struct replay *r)
 
 			/* The length is set first; without it no later write could have been done.
 			 */
-			for (unsigned k = 0; k < prefix; k++)
+			for (unsigned k = 0; k < prefix; k++) {
 				if (r->log[k].kind == BLKLOG_TRUNCATE || r->log[k].fua || i == 0 ||
 				    (i > 1 && g_rand_boolean(r->rand)))
 					blklog_apply(&r->log[k], 0, r->log[k].len, image);
+			}
 			s = disc_store_open_boot(image, STORE_RDWR, other_boot, &state, &error);
 			r->states++;
 			if (!s) {
@@ -314,4 +315,5 @@ co_fn void replay_creation(struct replay *r)
 			disc_store_close(s, true);
 			disc_state_free(state);
 		}
+	}
 }

@@ -15,31 +15,29 @@ enum close_action {
 enum { CLOSE_FUNCTIONS = 8 };
 
 /* Functions 0: stop background format; 1: track; 2: session; 3 to 6: ways to finalise. */
+/* clang-format off */
 static const struct {
 	uint16_t profile;
 	uint8_t action[CLOSE_FUNCTIONS];
 } closes[] = {
-	{PROFILE_CD_R, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
-	{PROFILE_CD_RW, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
-	{PROFILE_DVD_R, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
-	{PROFILE_DVD_RW_SEQ, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
-	{PROFILE_DVD_R_DL, {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
-	{PROFILE_DVD_RW_RO, {[2] = CLOSE_SESSION, [3] = CLOSE_FINALISE}},
-	{PROFILE_DVD_RAM, {[2] = CLOSE_FLUSH}},
-	{PROFILE_DVD_PLUS_RW, {[0] = CLOSE_FLUSH, [2] = CLOSE_FLUSH, [3] = CLOSE_FLUSH}},
+	{PROFILE_CD_R,		 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_CD_RW,		 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_DVD_R,		 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_DVD_RW_SEQ,	 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_DVD_R_DL,	 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION}},
+	{PROFILE_DVD_RW_RO,	 {[2] = CLOSE_SESSION, [3] = CLOSE_FINALISE}},
+	{PROFILE_DVD_RAM,	 {[2] = CLOSE_FLUSH}},
+	{PROFILE_DVD_PLUS_RW,	 {[0] = CLOSE_FLUSH, [2] = CLOSE_FLUSH, [3] = CLOSE_FLUSH}},
 	{PROFILE_DVD_PLUS_RW_DL, {[0] = CLOSE_FLUSH, [2] = CLOSE_FLUSH, [3] = CLOSE_FLUSH}},
-	{PROFILE_DVD_PLUS_R,
-	 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [5] = CLOSE_FINALISE, [6] = CLOSE_FINALISE}},
-	{PROFILE_DVD_PLUS_R_DL,
-	 {[1] = CLOSE_A_TRACK,
-	  [2] = CLOSE_SESSION,
-	  [4] = CLOSE_FLUSH,
-	  [5] = CLOSE_FINALISE,
-	  [6] = CLOSE_FINALISE}},
-	{PROFILE_BD_R_SRM,
-	 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [5] = CLOSE_FINALISE, [6] = CLOSE_FINALISE}},
-	{PROFILE_BD_RE, {[2] = CLOSE_FLUSH}},
+	{PROFILE_DVD_PLUS_R,	 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [5] = CLOSE_FINALISE,
+				  [6] = CLOSE_FINALISE}},
+	{PROFILE_DVD_PLUS_R_DL,	 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [4] = CLOSE_FLUSH,
+				  [5] = CLOSE_FINALISE, [6] = CLOSE_FINALISE}},
+	{PROFILE_BD_R_SRM,	 {[1] = CLOSE_A_TRACK, [2] = CLOSE_SESSION, [5] = CLOSE_FINALISE,
+				  [6] = CLOSE_FINALISE}},
+	{PROFILE_BD_RE,		 {[2] = CLOSE_FLUSH}},
 };
+/* clang-format on */
 
 struct close_arg {
 	uint8_t action; /* enum close_action */

@@ -214,7 +214,7 @@ static co_fn enum sense verify_blocks(struct scsi_cmd *c, int32_t lba, uint32_t 
 					      disc_read(disc, lba + (int32_t)done, n, &iovs));
 		if (sense == SENSE_GOOD && written) {
 			iovs_get(written, (size_t)done * BLOCK_BYTES, buf + size, iovs.len);
-			if (memcmp(buf, buf + size, iovs.len))
+			if (memcmp(buf, buf + size, iovs.len) != 0)
 				sense = scsi_fail_lba(c, SENSE_WRITE_ERROR, (uint32_t)lba + done);
 		}
 		done += n;

@@ -206,6 +206,8 @@ static void put_boundary(struct drive *d, const struct disc *disc, unsigned laye
 
 enum { BD_ID_LEN = 3 };
 
+static const uint8_t di_mark[2] = {'D', 'I'}, dds_mark[2] = {'D', 'S'};
+
 static const struct bd_kind {
 	uint16_t profile;
 	char id[BD_ID_LEN + 1];
@@ -239,7 +241,7 @@ static void put_disc_information(struct drive *d, const struct disc *disc, unsig
 		uint32_t here = i + 1 < layers ? each : blocks - i * each;
 		uint32_t first = BD_DATA_START + i * (SECTOR_MASK + 1);
 
-		memcpy(p, "DI", 2);
+		memcpy(p, di_mark, sizeof(di_mark));
 		fld_put(p, DI_FORMAT, 1);
 		fld_put(p, DI_UNITS, 1);
 		fld_put(p, DI_SEQUENCE, i);
@@ -262,7 +264,7 @@ static void put_definition(struct drive *d, const struct disc *disc, unsigned la
 
 	(void)d;
 	(void)layer;
-	memcpy(p, "DS", 2);
+	memcpy(p, dds_mark, sizeof(dds_mark));
 	fld_put(p, DDS_UPDATES, s->format_count);
 	fld_put(p, DDS_DATA_START, BD_DATA_START);
 	fld_put(p, DDS_DATA_LAST, s->capacity ? s->capacity - 1 : 0);

@@ -273,10 +273,11 @@ static void check_bytes(const char *path, const char *wanted)
 {
 	GString *held = g_string_new("");
 
-	for (int base = 100; base <= 200; base += 100)
+	for (int base = 100; base <= 200; base += 100) {
 		for (int i = 0; i < 5; i++)
 			if (byte_is_locked(path, base + i))
 				g_string_append_printf(held, " %d", base + i);
+	}
 	assert_string_equal(held->str, wanted);
 	g_string_free(held, TRUE);
 }

@@ -84,10 +84,11 @@ co_fn void fx_expect_reply(struct fx *f, int line, const char *cdb, const char *
 	expect_sense(f, line, cdb, SENSE_GOOD);
 	if (f->in_done != len)
 		fx_fail(f, line, "%s: %zu bytes, expected %zu", cdb, f->in_done, len);
-	for (size_t i = 0; i < MIN(len, f->in_done); i++)
+	for (size_t i = 0; i < MIN(len, f->in_done); i++) {
 		if (f->in[i] != expected[i])
 			fx_fail(f, line, "%s: byte %zu is %02x, expected %02x", cdb, i, f->in[i],
 				expected[i]);
+	}
 }
 
 co_fn void fx_expect_value(struct fx *f, int line, const char *cdb, unsigned off, unsigned bytes,

@@ -246,7 +246,7 @@ static void test_flips_in_one_superblock_are_healed(void)
 	struct block_node *node = lived_disc();
 	uint64_t at[2] = {meta_of(node), block_length(node) - BLOCK};
 
-	for (unsigned copy = 0; copy < 2; copy++)
+	for (unsigned copy = 0; copy < 2; copy++) {
 		for (unsigned i = 0; i < BLOCK; i += i < 512 ? 1 : 97) {
 			struct block_node *fork = block_mem_fork(node);
 
@@ -259,6 +259,7 @@ static void test_flips_in_one_superblock_are_healed(void)
 			assert_int_equal(try_open(fork, 0, NULL), 3);
 			block_unref(fork);
 		}
+	}
 	block_unref(node);
 }
 
