@@ -128,6 +128,14 @@ void vfu_conn_fail(struct vfu_conn *c, const char *fmt, ...)
 	vfu_conn_more(c);
 }
 
+bool vfu_is_torn(struct vfu_conn *c)
+{
+	if (!dma_space_is_torn(c->host.dma))
+		return false;
+	vfu_conn_fail(c, "the client shortened the file of its memory");
+	return true;
+}
+
 static void broken(struct vfu_conn *c, int res)
 {
 	if (res != -EPIPE && res != -ECONNRESET)
@@ -307,13 +315,13 @@ static void serve(struct vfu_conn *c)
 	struct vfu_msg m;
 	int res = 0;
 
+	if (c->state == VFU_ATTACHED)
+		vfu_is_torn(c);
 	while (c->state < VFU_DRAINING && !c->failed && !wire_is_full(&c->wire) &&
 	       (res = wire_next(&c->wire, &m, &why)) > 0)
 		on_message(c, &m);
 	if (res < 0)
 		vfu_conn_fail(c, "%s", why);
-	if (c->state == VFU_ATTACHED && dma_space_is_torn(c->host.dma))
-		vfu_conn_fail(c, "the client shortened the file of its memory");
 	if (c->failed)
 		vfu_conn_end(c);
 }

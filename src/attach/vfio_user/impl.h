@@ -141,6 +141,11 @@ void vfu_conn_new(struct vfio_user *v, int fd); /* takes fd */
 void vfu_conn_end(struct vfu_conn *c);
 /* As that, as soon as the message at hand is done with, and says why. */
 void vfu_conn_fail(struct vfu_conn *c, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+/*
+ * Somebody shortened a file behind a window, so that data of transfers may be lost: ends the
+ * connection. Looked at before the guest can learn of anything: at messages and interrupts.
+ */
+bool vfu_is_torn(struct vfu_conn *c);
 /* Answers. Nothing is sent when the client wants no reply or is gone; errnum is positive. */
 void vfu_reply(struct vfu_conn *c, uint16_t id, uint16_t command, uint32_t flags,
 	       const struct iovec *parts, unsigned n_parts, const int *fds, unsigned n_fds);

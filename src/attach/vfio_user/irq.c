@@ -148,6 +148,8 @@ void vfu_host_intx(struct pci_host *h, bool level)
 {
 	struct vfu_conn *c = conn_of_host(h);
 
+	if (level && vfu_is_torn(c))
+		return;
 	if (level)
 		raise_intx(c);
 	else
@@ -159,7 +161,7 @@ bool vfu_host_msi(struct pci_host *h, enum pci_irq kind, unsigned vector)
 	struct vfu_conn *c = conn_of_host(h);
 	unsigned index = kind == PCI_MSIX ? VFU_IRQ_MSIX : VFU_IRQ_MSI;
 
-	if (vector >= c->irqs.n[index] || c->irqs.fds[index][vector] < 0)
+	if (vector >= c->irqs.n[index] || c->irqs.fds[index][vector] < 0 || vfu_is_torn(c))
 		return false;
 	signal_fd(c, c->irqs.fds[index][vector]);
 	return true;

@@ -57,6 +57,15 @@ static inline int new_memory(size_t len)
 	return fd;
 }
 
+/* The server closes what it does not keep, right behind its answer. */
+static inline void wait_open_fds(unsigned n)
+{
+	for (unsigned i = 0; open_fds() != n; i++) {
+		assert_true(i < 5000);
+		usleep(1000);
+	}
+}
+
 static inline uint32_t config_read(struct vfu_client *c, unsigned off, unsigned len)
 {
 	uint32_t v = 0;

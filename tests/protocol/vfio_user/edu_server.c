@@ -1,0 +1,103 @@
+/*
+ * edu_server KIND=SOCKET...: devices behind vfio-user sockets, for tests with real VMMs. KIND: toy.
+ *
+ * Ends in the orderly way on SIGTERM; on SIGUSR1 throws the clients out and goes on.
+ */
+#include "attach/vfio_user.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "toy.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEVICES_MAX = 16 };
+
+static struct {
+	struct loop *loop;
+	unsigned n;
+	const char *words[DEVICES_MAX];
+	struct toy *toys[DEVICES_MAX];
+	struct vfio_user *v[DEVICES_MAX];
+} server;
+
+static bool make(unsigned i, GError **error)
+{
+	const char *path = strchr(server.words[i], '=');
+	struct vfio_user_options o = {.path = path ? path + 1 : ""};
+
+	if (!path || strncmp(server.words[i], "toy=", 4) != 0)
+		return err_set(error, EINVAL, "%s: must be toy=SOCKET", server.words[i]);
+	server.toys[i] = toy_new(server.loop, "toy");
+	o.function = toy_function(server.toys[i]);
+	server.v[i] = vfio_user_new(server.loop, &o, error);
+	return server.v[i] != NULL;
+}
+
+static void set_up(void *arg)
+{
+	GError *error = NULL;
+
+	(void)arg;
+	for (unsigned i = 0; i < server.n; i++) {
+		if (make(i, &error))
+			continue;
+		fprintf(stderr, "edu_server: %s\n", error->message);
+		exit(1);
+	}
+	printf("ready\n");
+	fflush(stdout);
+}
+
+static void free_devices(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < server.n; i++)
+		toy_free(server.toys[i]);
+}
+
+static void tear_down(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < server.n; i++)
+		vfio_user_free(server.v[i]);
+	pci_on_loop_stack(free_devices, NULL);
+	loop_stop(server.loop);
+}
+
+static void throw_out(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < server.n; i++)
+		vfio_user_disconnect(server.v[i]);
+}
+
+static void on_signal(int signo, void *arg)
+{
+	(void)arg;
+	co_start(server.loop, signo == SIGTERM ? tear_down : throw_out, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	GError *error = NULL;
+
+	if (argc < 2 || argc - 1 > DEVICES_MAX) {
+		fprintf(stderr, "usage: edu_server KIND=SOCKET...\n");
+		return 2;
+	}
+	server.n = (unsigned)argc - 1;
+	memcpy(server.words, argv + 1, server.n * sizeof(*argv));
+	server.loop = loop_new(LOOP_AUTO, &error);
+	if (!server.loop || !loop_on_signal(server.loop, SIGTERM, on_signal, NULL, &error) ||
+	    !loop_on_signal(server.loop, SIGUSR1, on_signal, NULL, &error)) {
+		fprintf(stderr, "edu_server: %s\n", error->message);
+		return 1;
+	}
+	co_start(server.loop, set_up, NULL);
+	loop_run(server.loop);
+	loop_free(server.loop);
+	return 0;
+}
