@@ -11,6 +11,7 @@
 #include "pci/build.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 enum {
