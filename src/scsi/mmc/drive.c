@@ -238,7 +238,6 @@ co_fn struct drive *drive_new(struct loop *loop, const struct drive_options *o, 
 	if (set_identities(d, o, error))
 		d->state = drive_state_map(o->state_path, &d->state_fd, &d->resumed, error);
 	if (!d->state) {
-		err_prefix(error, "drive %s", d->id);
 		drive_destroy(&d->lu);
 		return NULL;
 	}
