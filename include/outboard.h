@@ -377,7 +377,7 @@ static inline uint64_t ob_now_ns(struct ob_dev *dev)
 /* ---- Properties ------------------------------------------------------------------------------ */
 
 /* Of every type but TEXT (INT: cast to int64_t); 0 for a name the class does not have. */
-static inline uint64_t ob_prop(struct ob_dev *dev, const char *name)
+static inline uint64_t ob_prop_number(struct ob_dev *dev, const char *name)
 {
 	return dev->api->prop_u64(dev, name);
 }

@@ -188,7 +188,9 @@ struct ob_doorbell *api_add_doorbell(struct ob_dev *dev, unsigned bar, uint64_t 
 	GError *e = NULL;
 	unsigned index;
 
-	if (!pci_function_add_doorbell(d->f, &info, &index, &e)) {
+	if (!ring)
+		err_set(&e, EINVAL, "a doorbell without ring()");
+	if (!ring || !pci_function_add_doorbell(d->f, &info, &index, &e)) {
 		refuse(d, e);
 		return NULL;
 	}

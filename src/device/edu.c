@@ -125,7 +125,7 @@ static void transfer_done(struct ob_dev *dev, struct ob_dma *dma, int res)
 
 static uint64_t masked(struct ob_dev *dev, uint64_t addr)
 {
-	uint64_t mask = ob_prop(dev, "dma-mask");
+	uint64_t mask = ob_prop_number(dev, "dma-mask");
 
 	if (addr & ~mask)
 		ob_log(dev, OB_LOG_GUEST, "DMA address %#llx is cut to %#llx by dma-mask",
