@@ -299,17 +299,18 @@ int main(int argc, char **argv)
 	loop_free(bench.loop);
 	if (bench.failed)
 		return 1;
-	if (argc > 1 && strcmp(argv[1], "--json") == 0)
+	if (argc > 1 && strcmp(argv[1], "--json") == 0) {
 		printf("{\"memcpy_gb_s\": %.2f, \"map_gb_s\": %.2f, \"async_gb_s\": %.2f, "
 		       "\"map_ratio\": %.3f, \"async_ratio\": %.3f, \"read_ns\": %.1f, "
 		       "\"idle100_mb\": %.1f}\n",
 		       f->memcpy_gb_s, f->map_gb_s, f->async_gb_s, f->map_ratio, f->async_ratio,
 		       f->read_ns, f->idle_mb);
-	else
+	} else {
 		printf("DMA of 1 GB: memcpy %.2f GB/s, mapped %.2f (%.3f of it), by transfers %.2f "
 		       "(%.3f)\nregister read in process: %.1f ns\n100 idle edu devices: %.1f MB "
 		       "resident in all (goal 20)\n",
 		       f->memcpy_gb_s, f->map_gb_s, f->map_ratio, f->async_gb_s, f->async_ratio,
 		       f->read_ns, f->idle_mb);
+	}
 	return 0;
 }

@@ -130,8 +130,13 @@ void dma_fini(struct device *d)
 {
 	if (d->f)
 		pci_function_dma_end(d->f);
-	while (d->mappings)
-		api_dma_unmap(&d->dev, d->mappings);
+	while (d->mappings) {
+		struct ob_mapping *m = d->mappings;
+
+		d->mappings = m->next;
+		pci_mapping_release(&m->m);
+		g_free(m);
+	}
 	while (d->dma_pool) {
 		struct device_dma *x = d->dma_pool;
 

@@ -117,11 +117,12 @@ static bool restore_fields(struct device *d, struct ob_state *s, uint32_t versio
 	if (res < 0)
 		return fail(d, res, "restore()", error);
 	state_each(&s->in, was_asked, s);
-	if (s->name[0])
+	if (s->name[0]) {
 		return err_set(error, EINVAL,
 			       "device %s: saved state has a field %s, which %s does "
 			       "not know",
 			       d->name, s->name, d->cls.name);
+	}
 	return true;
 }
 
@@ -138,11 +139,12 @@ bool device_restore(struct pci_function *f, const void *data, size_t len, GError
 	if (len < VERSION_LEN)
 		return err_set(error, EINVAL, "device %s: saved state is too short", d->name);
 	version = get_le32(data);
-	if (version > d->cls.state_version)
+	if (version > d->cls.state_version) {
 		return err_set(error, EINVAL,
 			       "device %s: saved state has version %" PRIu32
 			       ", known is up to %" PRIu32,
 			       d->name, version, d->cls.state_version);
+	}
 	if (!state_open(&s.in, (const uint8_t *)data + VERSION_LEN, len - VERSION_LEN, error))
 		return false;
 	s.asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);

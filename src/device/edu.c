@@ -117,10 +117,13 @@ static void transfer_done(struct ob_dev *dev, struct ob_dma *dma, int res)
 		e->cmd &= ~(uint64_t)DMA_RUN;
 	else
 		transfer_over(dev);
-	if (res < 0 && res != -ECANCELED)
-		ob_log(dev, OB_LOG_GUEST, "DMA of %#llx bytes at %#llx failed: %s",
-		       (unsigned long long)e->range.len, (unsigned long long)e->range.addr,
-		       strerror(-res));
+	if (res < 0 && res != -ECANCELED) {
+		{
+			ob_log(dev, OB_LOG_GUEST, "DMA of %#llx bytes at %#llx failed: %s",
+			       (unsigned long long)e->range.len, (unsigned long long)e->range.addr,
+			       strerror(-res));
+		}
+	}
 }
 
 static uint64_t masked(struct ob_dev *dev, uint64_t addr)

@@ -45,11 +45,12 @@ static bool check_head(const char *path, const Elf64_Ehdr *head, ssize_t n, GErr
 	if (head->e_ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32) ||
 	    (machine != EM_NONE && head->e_machine != machine))
 		return err_set(error, ENOEXEC, "%s is a library for another kind of machine", path);
-	if (head->e_type != ET_DYN)
+	if (head->e_type != ET_DYN) {
 		return err_set(error, ENOEXEC,
 			       "%s is an object file or program, not a shared library (build it "
 			       "with -shared -fPIC)",
 			       path);
+	}
 	return true;
 }
 
@@ -75,17 +76,19 @@ static bool check_desc(const struct plugin *p, GError **error)
 {
 	const struct ob_plugin *desc = p->desc;
 
-	if (desc->magic != OB_MAGIC)
+	if (desc->magic != OB_MAGIC) {
 		return err_set(error, EINVAL,
 			       "plug-in %s: its symbol ob_plugin is something else (define it with "
 			       "OB_PLUGIN() of outboard.h)",
 			       p->path);
-	if (desc->abi != OB_ABI)
+	}
+	if (desc->abi != OB_ABI) {
 		return err_set(
 			error, EPROTO,
 			"plug-in %s was built for ABI %" PRIu32
 			" of the SDK, this outboard has ABI %d: build it anew with its header",
 			p->path, desc->abi, OB_ABI);
+	}
 	if (desc->size < offsetof(struct ob_plugin, classes) + sizeof(desc->classes) ||
 	    !desc->classes || !desc->classes[0])
 		return err_set(error, EINVAL, "plug-in %s names no device class", p->path);
@@ -139,12 +142,13 @@ const struct ob_class *plugin_class(struct plugin *p, const char *name, GError *
 		}
 		g_string_append_printf(known, "%s%s", known->len ? ", " : "", n);
 	}
-	if (name)
+	if (name) {
 		err_set(error, ENOENT, "plug-in %s has no device \"%s\"; it has %s", p->path, name,
 			known->str);
-	else
+	} else {
 		err_set(error, EINVAL, "plug-in %s has several devices: choose with class=, of %s",
 			p->path, known->str);
+	}
 	g_string_free(known, TRUE);
 	return NULL;
 }

@@ -29,14 +29,16 @@ static bool is_name(const char *s)
 static bool check_one(const struct ob_class *cls, const struct ob_prop *p, unsigned i,
 		      GError **error)
 {
-	if (p->size != stride(cls))
+	if (p->size != stride(cls)) {
 		return err_set(error, EINVAL,
 			       "class %s: property %u: its size differs from the first", cls->name,
 			       i);
-	if (!is_name(p->name) || g_strv_contains(reserved, p->name))
+	}
+	if (!is_name(p->name) || g_strv_contains(reserved, p->name)) {
 		return err_set(error, EINVAL,
 			       "class %s: property %u: \"%s\" is no name for a property", cls->name,
 			       i, p->name ? p->name : "");
+	}
 	if (p->type < OB_PROP_BOOL || p->type > OB_PROP_ENUM)
 		return err_set(error, EINVAL, "class %s: property %s: no type %" PRIu32, cls->name,
 			       p->name, p->type);
@@ -96,10 +98,11 @@ static bool parse_int(const struct ob_prop *p, const char *text, uint64_t *numbe
 	get_range(p, &min, &max);
 	errno = 0;
 	v = g_ascii_strtoll(text, &end, hex ? 16 : 10);
-	if (!g_ascii_isdigit(*digits) || *end || errno || v < (int64_t)min || v > (int64_t)max)
+	if (!g_ascii_isdigit(*digits) || *end || errno || v < (int64_t)min || v > (int64_t)max) {
 		return err_set(error, EINVAL,
 			       "option %s=%s: must be a number from %" PRId64 " to %" PRId64,
 			       p->name, text, (int64_t)min, (int64_t)max);
+	}
 	*number = (uint64_t)v;
 	return true;
 }

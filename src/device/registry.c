@@ -41,11 +41,12 @@ bool class_copy(struct ob_class *out, const struct ob_class *in, GError **error)
 	const size_t least = offsetof(struct ob_class, open) + sizeof(in->open);
 
 	memset(out, 0, sizeof(*out));
-	if (in->size < least || in->size > 65536)
+	if (in->size < least || in->size > 65536) {
 		return err_set(error, EINVAL,
 			       "a device class says it has %" PRIu32
 			       " bytes, at least %zu are needed",
 			       in->size, least);
+	}
 	memcpy(out, in, MIN(in->size, sizeof(*out)));
 	if (!out->name || !*out->name || strlen(out->name) > 63)
 		return err_set(error, EINVAL, "a device class without a name");

@@ -29,10 +29,11 @@ bool pci_function_set_identity(struct pci_function *f, const struct pci_identity
 		return err_set(error, EINVAL, "vendor 0xffff means that there is no device");
 	if (id->class_code > 0xffffff)
 		return err_set(error, EINVAL, "class %#x has more than 24 bits", id->class_code);
-	if (id->intx_pin > 4)
+	if (id->intx_pin > 4) {
 		return err_set(error, EINVAL,
 			       "interrupt pin %u: 0 is none, 1 to 4 are INTA to INTD",
 			       id->intx_pin);
+	}
 	f->id = *id;
 	pci_config_set_identity(&f->config, id);
 	return true;
@@ -49,11 +50,12 @@ static bool check_len(unsigned index, unsigned flags, uint64_t len, GError **err
 		min = 2048;
 		max = ROM_MAX;
 	}
-	if (len < min || len > max || len & (len - 1))
+	if (len < min || len > max || len & (len - 1)) {
 		return err_set(error, EINVAL,
 			       "BAR %u: length %" PRIu64 ", must be a power of two from %" PRIu64
 			       " to %" PRIu64,
 			       index, len, min, max);
+	}
 	return true;
 }
 
@@ -90,11 +92,12 @@ static bool check_areas(unsigned index, unsigned flags, uint64_t len, const stru
 		const struct pci_area *a = &areas[i];
 
 		if (!a->len || a->off % PAGE || a->len % PAGE || a->off < end || a->off > len ||
-		    a->len > len - a->off)
+		    a->len > len - a->off) {
 			return err_set(error, EINVAL,
 				       "BAR %u: area %u (%#" PRIx64 "+%#" PRIx64
 				       ") must be whole pages inside the BAR, in order and apart",
 				       index, i, a->off, a->len);
+		}
 		end = a->off + a->len;
 	}
 	return true;
@@ -184,10 +187,11 @@ bool pci_function_add_msix(struct pci_function *f, unsigned vectors, unsigned ta
 		return err_set(error, EINVAL, "MSI-X: %u vectors, must be 1 to %d", vectors,
 			       PCI_MSIX_MAX);
 	if (table_bar >= PCI_BARS || pba_bar >= PCI_BARS || table_off % 8 || pba_off % 8 ||
-	    table_off > BAR32_MAX - table_len || pba_off > BAR32_MAX - pba_len)
+	    table_off > BAR32_MAX - table_len || pba_off > BAR32_MAX - pba_len) {
 		return err_set(
 			error, EINVAL,
 			"MSI-X: table and pending bits must lie in BAR 0 to 5, at multiples of 8");
+	}
 	if (table_bar == pba_bar && table_off < pba_off + pba_len &&
 	    pba_off < table_off + table_len)
 		return err_set(error, EINVAL, "MSI-X: table and pending bits overlap");
@@ -266,10 +270,11 @@ static bool seal_msix_part(struct pci_function *f, unsigned bar, uint64_t off, u
 		if (!pci_function_add_bar(f, bar, 0, size, NULL, 0, error))
 			return false;
 	}
-	if (r->bar.flags & PCI_BAR_IO || off > r->bar.len || len > r->bar.len - off)
+	if (r->bar.flags & PCI_BAR_IO || off > r->bar.len || len > r->bar.len - off) {
 		return err_set(error, EINVAL,
 			       "MSI-X: %#" PRIx64 "+%#" PRIx64 " does not fit into BAR %u", off,
 			       len, bar);
+	}
 	for (unsigned i = 0; i < r->bar.n_areas; i++) {
 		const struct pci_area *a = &r->bar.areas[i];
 
@@ -291,10 +296,11 @@ static bool seal_doorbell(struct pci_function *f, const struct pci_doorbell_info
 			       d->bar);
 	for (unsigned i = 0; i < r->bar.n_areas; i++) {
 		if (d->off >= r->bar.areas[i].off &&
-		    d->off - r->bar.areas[i].off < r->bar.areas[i].len)
+		    d->off - r->bar.areas[i].off < r->bar.areas[i].len) {
 			return err_set(error, EINVAL,
 				       "doorbell at %#" PRIx64 " lies in shared memory of BAR %u",
 				       d->off, d->bar);
+		}
 	}
 	f->regions[d->bar].special = true;
 	return true;

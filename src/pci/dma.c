@@ -85,10 +85,11 @@ bool dma_space_add(struct dma_space *s, const struct dma_region *r, int fd, GErr
 	struct window w = {.addr = r->addr, .last = r->addr + r->len - 1};
 	unsigned at;
 
-	if (!r->len || w.last < w.addr)
+	if (!r->len || w.last < w.addr) {
 		return dma_region_refuse(
 			error, EINVAL, r,
 			"its length is 0 or it runs over the end of the addresses");
+	}
 	w.access = r->access & (DMA_READ | DMA_WRITE);
 	if (!w.access)
 		return dma_region_refuse(error, EINVAL, r, "neither readable nor writable");

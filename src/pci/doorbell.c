@@ -52,11 +52,12 @@ bool pci_function_add_doorbell(struct pci_function *f, const struct pci_doorbell
 	if (f->sealed)
 		return err_set(error, EBUSY, "declarations are for open()");
 	if (info->bar >= PCI_BARS || w > 8 || w & (w - 1) || (w && info->off % w) ||
-	    (info->has_match && (!w || (w < 8 && info->match >> 8 * w))))
+	    (info->has_match && (!w || (w < 8 && info->match >> 8 * w)))) {
 		return err_set(error, EINVAL,
 			       "doorbell at %#" PRIx64
 			       " in BAR %u: width %u must be 0 (any), 1, 2, 4 or 8, match fit it",
 			       info->off, info->bar, w);
+	}
 	if (f->n_doorbells == PCI_DOORBELLS_MAX)
 		return err_set(error, ENOSPC, "more than %d doorbells", PCI_DOORBELLS_MAX);
 	for (unsigned i = 0; i < f->n_doorbells; i++) {

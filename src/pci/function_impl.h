@@ -55,7 +55,6 @@ struct pci_function {
 	const struct pci_function_ops *ops;
 	void *priv;
 	struct pci_host *host; /* NULL: none */
-	bool sealed;
 
 	struct pci_config config;
 	struct pci_identity id;
@@ -64,8 +63,6 @@ struct pci_function {
 	unsigned n_vendors;
 	struct pci_region regions[PCI_REGIONS];
 
-	bool intx_level; /* what the device wants */
-	bool intx_out;   /* what the host was told */
 	unsigned msi_vectors;
 	uint32_t msi_pending;
 	struct pci_msix msix;
@@ -74,18 +71,22 @@ struct pci_function {
 	struct pci_op *ops_busy; /* all deferred answers */
 	struct pci_op *ops_free;
 
-	bool stopped, stopping;
 	struct pci_op *stop_op;     /* the device is not ready yet */
 	struct pci_call *stop_call; /* who waits for the stop */
 
 	struct dma_listener listener;
 	struct pci_transfer *transfers, *transfers_tail;
 	struct loop_task transfer_task;
-	bool freeing;
 	struct pci_mapping *mappings;
 
 	struct pci_doorbell **doorbells;
 	unsigned n_doorbells;
+
+	bool intx_level; /* what the device wants */
+	bool intx_out;   /* what the host was told */
+	bool sealed;
+	bool stopped, stopping;
+	bool freeing; /* when the loop ran transfer_task */
 };
 
 /* config_access.c */

@@ -86,11 +86,12 @@ static const uint8_t *need(const struct state_reader *r, const char *name, size_
 
 	if (!p)
 		err_set(error, EINVAL, "saved state: there is no field %s", name);
-	else if (has != len)
+	else if (has != len) {
 		err_set(error, EINVAL, "saved state: field %s has %zu bytes, must have %zu", name,
 			has, len);
-	else
+	} else {
 		return p;
+	}
 	return NULL;
 }
 
@@ -117,9 +118,12 @@ static void load_memory(struct pci_function *f, const struct state_reader *r)
 		struct pci_region *b = &f->regions[i];
 
 		for (unsigned a = 0; a < b->bar.n_areas; a++) {
+			const uint8_t *p;
+
 			area_name(name, sizeof(name), i, a);
-			memcpy(b->memory + b->bar.areas[a].off, state_find(r, name, &len),
-			       b->bar.areas[a].len);
+			p = state_find(r, name, &len);
+			if (p) /* check_memory() found it, with this length */
+				memcpy(b->memory + b->bar.areas[a].off, p, b->bar.areas[a].len);
 		}
 	}
 }
@@ -169,15 +173,16 @@ static bool load(struct pci_function *f, const void *data, size_t len, GError **
 		if (!pba)
 			return false;
 	}
-	if (memcmp(config, f->config.initial, 4) != 0)
+	if (memcmp(config, f->config.initial, 4) != 0) {
 		return err_set(error, EINVAL,
 			       "saved state: it is of device %04x:%04x, this one is %04x:%04x",
 			       get_le16(config), get_le16(config + 2), f->id.vendor, f->id.device);
+	}
 	own = state_find(&r, "device", &own_len);
 	if (!own)
 		return err_set(error, EINVAL, "saved state: there is no field device");
 	load_config(f, config);
-	if (f->msix.n)
+	if (table && pba)
 		load_msix(f, table, pba);
 	load_memory(f, &r);
 	f->intx_level = irq[0] & 1;

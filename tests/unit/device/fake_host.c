@@ -185,12 +185,13 @@ static void do_access(void *arg)
 	struct access *a = arg;
 	struct pci_call call = {.done = never};
 
-	if (a->write)
+	if (a->write) {
 		assert_int_equal(pci_function_write(a->h->f, a->bar, a->off, a->b, a->width, &call),
 				 0);
-	else
+	} else {
 		assert_int_equal(pci_function_read(a->h->f, a->bar, a->off, a->b, a->width, &call),
 				 0);
+	}
 }
 
 uint64_t bar_read(struct fake_host *h, unsigned bar, uint64_t off, unsigned width)
@@ -219,12 +220,13 @@ static void do_config(void *arg)
 {
 	struct access *a = arg;
 
-	if (a->write)
+	if (a->write) {
 		assert_int_equal(
 			pci_function_config_write(a->h->f, (unsigned)a->off, a->b, a->width), 0);
-	else
+	} else {
 		assert_int_equal(
 			pci_function_config_read(a->h->f, (unsigned)a->off, a->b, a->width), 0);
+	}
 }
 
 uint32_t cfg_read(struct fake_host *h, unsigned off, unsigned width)
