@@ -182,6 +182,7 @@ bool disc_flush_aside(struct disc *d)
 	if (d->committing)
 		return false;
 	d->committing = true;
+	d->commit_begun_ns = loop_now_ns();
 	co_start(co_loop(), commit_aside, d);
 	return true;
 }
@@ -199,7 +200,7 @@ co_fn enum disc_status disc_before_write(struct disc *d)
 		d->commit_failed = false;
 		return disc_flush(d);
 	}
-	if (d->uncommitted >= COMMIT_BYTES)
+	if (d->uncommitted >= COMMIT_BYTES && loop_now_ns() - d->commit_begun_ns >= COMMIT_PAUSE_NS)
 		disc_flush_aside(d);
 	return DISC_OK;
 }

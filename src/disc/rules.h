@@ -18,7 +18,8 @@ enum {
 	BLOCK_LEN = 2048,
 	MULTI_LAST_POINTER = 1,
 	MULTI_NEXT = 3,          /* disc_write_params.multisession; 3: another session may follow */
-	COMMIT_BYTES = 64 << 20, /* background commit after so much writing */
+	COMMIT_BYTES = 64 << 20, /* background commit after so much writing, */
+	COMMIT_PAUSE_NS = 1000000000, /* but not more often: a fast disk gains nothing by it */
 	BOUNCE_BLOCKS = 32,
 	BLOB_CUE = 13, /* disc_blob.type: the cue sheet of a session being written at once */
 	SESSION_HAS_MCN = 1,
@@ -53,6 +54,7 @@ struct disc {
 	uint64_t uncommitted;           /* bytes written since the last commit or flush */
 	bool moved;                     /* a next writable address moved since the last commit */
 	bool committing, commit_failed; /* a background commit runs; the last one failed */
+	uint64_t commit_begun_ns;       /* the last one that began */
 	struct co_queue commit_waiting;
 	struct cue_sheet *cue; /* SEND CUE SHEET was accepted and its session is not closed */
 	uint8_t *bounce; /* BOUNCE_BLOCKS raw sectors, for writes only; allocated when first needed
