@@ -303,8 +303,7 @@ static void on_message(struct vfu_conn *c, struct vfu_msg *m)
 		else
 			vfu_conn_fail(c, "an answer before any question");
 		break;
-	default:
-		vfu_conn_fail(c, "message %u of unknown type %u", m->id, m->flags & VFU_TYPE_MASK);
+	default: vfu_conn_fail(c, "message %u of unknown type %u", m->id, m->flags & VFU_TYPE_MASK);
 	}
 }
 
@@ -347,9 +346,9 @@ static void flush(struct vfu_conn *c)
 	}
 	if (c->state == VFU_DRAINING && !sending)
 		shutdown(c->wire.fd, SHUT_WR);
-	loop_watch_modify(&c->watch, (sending ? POLLOUT : 0) |
-					     (c->state < VFU_DRAINING && wire_is_full(&c->wire)
-						      ? 0 : POLLIN));
+	loop_watch_modify(&c->watch,
+			  (sending ? POLLOUT : 0) |
+				  (c->state < VFU_DRAINING && wire_is_full(&c->wire) ? 0 : POLLIN));
 	if (c->state < VFU_DRAINING)
 		vfu_conn_more(c);
 }

@@ -37,8 +37,8 @@ int vfu_dma_map(struct vfu_conn *c, struct vfu_msg *m, GError **error)
 	int res;
 
 	if (flags & ~(uint32_t)MAP_FLAGS_KNOWN || !r.access)
-		return vfu_refuse(error, EINVAL, "flags %#" PRIx32 ", must allow reading or writing",
-				  flags);
+		return vfu_refuse(error, EINVAL,
+				  "flags %#" PRIx32 ", must allow reading or writing", flags);
 	if (r.addr % PAGE || r.len % PAGE)
 		return vfu_refuse(error, EINVAL,
 				  "window %#" PRIx64 "+%#" PRIx64 ", must be whole pages of %d",

@@ -5,7 +5,8 @@
  * when it likes, and register accesses are answered meanwhile: its lock may be held by one.
  *
  * QEMU 10.1 and 10.2 have the data four bytes early in both directions. A DMA_WRITE of no bytes,
- * sent before the first real message, tells: its answer has 32 bytes by the specification, 16 there.
+ * sent before the first real message, tells: its answer has 32 bytes by the specification, 16
+ * there.
  *
  * A flight whose transfer is cancelled stays until its answer comes, which is then forgotten.
  */

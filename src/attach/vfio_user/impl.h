@@ -8,19 +8,19 @@
 #include "base/log.h"
 
 enum {
-	VFU_CONNS_MAX = 16,     /* of a socket, those that are ending included */
-	VFU_DMA_FLIGHT = 8,     /* messages of ours without an answer */
+	VFU_CONNS_MAX = 16,        /* of a socket, those that are ending included */
+	VFU_DMA_FLIGHT = 8,        /* messages of ours without an answer */
 	VFU_WAITING_MAX = 4 << 20, /* bytes of accesses that wait for the one before */
-	VFU_UNMAPS_MAX = 4096,  /* unmaps that wait for the device */
+	VFU_UNMAPS_MAX = 4096,     /* unmaps that wait for the device */
 	VFU_ERRNO_MAX = 4095,
 };
 
-#define VFU_HANDSHAKE_NS (5 * 1000000000ull)  /* to the end of VERSION */
-#define VFU_ACCESS_NS    (4 * 1000000000ull)  /* QEMU gives up after 5 s, for good */
+#define VFU_HANDSHAKE_NS (5 * 1000000000ull) /* to the end of VERSION */
+#define VFU_ACCESS_NS    (4 * 1000000000ull) /* QEMU gives up after 5 s, for good */
 #define VFU_UNMAP_NS     (3 * 1000000000ull)
 #define VFU_DMA_NS       (30 * 1000000000ull)
 #define VFU_DMA_RETRY_NS 1000000000ull
-#define VFU_DRAIN_NS     500000000ull	      /* what arrives until then is read and forgotten */
+#define VFU_DRAIN_NS     500000000ull /* what arrives until then is read and forgotten */
 #define VFU_DRAIN_MAX_NS (2 * 1000000000ull)
 
 struct vfu_conn;
@@ -29,7 +29,7 @@ struct vfu_conn;
 struct vfu_irqs {
 	int *fds[VFU_IRQS]; /* of each vector, -1: none */
 	unsigned n[VFU_IRQS];
-	bool masked; /* INTx: signalled, and not unmasked since */
+	bool masked;  /* INTx: signalled, and not unmasked since */
 	int resample; /* readable on the guest's EOI, or -1 */
 	struct loop_watch resample_watch;
 };
@@ -83,10 +83,10 @@ struct vfu_migration {
 };
 
 enum vfu_conn_state {
-	VFU_FRESH,     /* before VERSION */
-	VFU_ATTACHED,  /* it has the function */
-	VFU_DRAINING,  /* our side is shut down */
-	VFU_DEAD,      /* waits to be freed */
+	VFU_FRESH,    /* before VERSION */
+	VFU_ATTACHED, /* it has the function */
+	VFU_DRAINING, /* our side is shut down */
+	VFU_DEAD,     /* waits to be freed */
 };
 
 struct vfu_conn { /* one client */
@@ -101,7 +101,7 @@ struct vfu_conn { /* one client */
 	struct loop_watch watch;
 	struct loop_timer timer; /* handshake, draining */
 	uint64_t drain_end_ns;
-	struct loop_task end; /* frees it */
+	struct loop_task end;  /* frees it */
 	struct loop_task more; /* messages may wait in the buffer */
 	struct vfu_caps caps;
 	struct vfu_irqs irqs;
@@ -150,8 +150,8 @@ bool vfu_is_torn(struct vfu_conn *c);
 void vfu_reply(struct vfu_conn *c, uint16_t id, uint16_t command, uint32_t flags,
 	       const struct iovec *parts, unsigned n_parts, const int *fds, unsigned n_fds);
 void vfu_reply_bytes(struct vfu_conn *c, const struct vfu_msg *m, const void *payload, size_t len);
-void vfu_reply_error(struct vfu_conn *c, uint16_t id, uint16_t command, uint32_t flags,
-		     int errnum, const char *fmt, ...) G_GNUC_PRINTF(6, 7);
+void vfu_reply_error(struct vfu_conn *c, uint16_t id, uint16_t command, uint32_t flags, int errnum,
+		     const char *fmt, ...) G_GNUC_PRINTF(6, 7);
 /* Sends a command of ours. */
 void vfu_send_command(struct vfu_conn *c, uint16_t id, uint16_t command, const struct iovec *parts,
 		      unsigned n_parts);

@@ -114,8 +114,9 @@ static bool put_doorbell(const struct vfu_conn *c, unsigned i, unsigned region, 
 	vfu_put(out, IOFD_SIZE, d.width);
 	vfu_put(out, IOFD_FD, fd_index);
 	vfu_put(out, IOFD_TYPE, VFU_IOFD_EVENTFD);
-	vfu_put(out, IOFD_FLAGS, (d.has_match ? IOEVENTFD_MATCH : 0) |
-					 (bar->flags & PCI_BAR_IO ? IOEVENTFD_PIO : 0));
+	vfu_put(out, IOFD_FLAGS,
+		(d.has_match ? IOEVENTFD_MATCH : 0) |
+			(bar->flags & PCI_BAR_IO ? IOEVENTFD_PIO : 0));
 	vfu_put(out, IOFD_DATAMATCH, d.match);
 	*fd = d.fd;
 	return true;

@@ -1,10 +1,10 @@
 /*
  * Interrupts: eventfds of the client, and the contract of INTx (transports.md 1.12).
  *
- * QEMU has no other notion of INTx than edges: a signal asserts the line, the next access to any BAR
- * de-asserts it and sends UNMASK. So a level that is still high at UNMASK is signalled again, and a
- * signal that the client has not consumed when the level drops is taken back: left there it would
- * assert a line that nobody serves.
+ * QEMU has no other notion of INTx than edges: a signal asserts the line, the next access to any
+ * BAR de-asserts it and sends UNMASK. So a level that is still high at UNMASK is signalled again,
+ * and a signal that the client has not consumed when the level drops is taken back: left there it
+ * would assert a line that nobody serves.
  *
  * Eventfds are the client's, their flags too. Reading asks not to block with every call; before
  * writing we look whether it would.
@@ -58,8 +58,7 @@ static void set_resample(struct vfu_conn *c, int fd)
 	set_fd(&q->resample, fd);
 	if (fd < 0)
 		return;
-	q->resample_watch =
-		(struct loop_watch){.ready = on_resample, .fd = fd, .events = POLLIN};
+	q->resample_watch = (struct loop_watch){.ready = on_resample, .fd = fd, .events = POLLIN};
 	loop_watch_add(c->v->loop, &q->resample_watch);
 }
 
@@ -189,8 +188,8 @@ static int check_fds(const struct vfu_msg *m, GError **error)
 		if (!is_eventfd(m->fds[i]))
 			return vfu_refuse(error, EINVAL, "descriptor %u is no eventfd", i);
 		flags = fcntl(m->fds[i], F_GETFL);
-		if (flags < 0 || (!(flags & O_NONBLOCK) &&
-				  fcntl(m->fds[i], F_SETFL, flags | O_NONBLOCK) < 0))
+		if (flags < 0 ||
+		    (!(flags & O_NONBLOCK) && fcntl(m->fds[i], F_SETFL, flags | O_NONBLOCK) < 0))
 			return vfu_refuse(error, errno, "eventfd %u", i);
 	}
 	return 0;
@@ -209,8 +208,8 @@ static void set_eventfds(struct vfu_conn *c, struct vfu_msg *m, unsigned index, 
 		if (pci_function_intx_level(c->v->function))
 			raise_intx(c);
 	} else if (m->n_fds && index <= VFU_IRQ_MSIX) {
-		pci_function_msi_ready(c->v->function,
-				       index == VFU_IRQ_MSIX ? PCI_MSIX : PCI_MSI, start, count);
+		pci_function_msi_ready(c->v->function, index == VFU_IRQ_MSIX ? PCI_MSIX : PCI_MSI,
+				       start, count);
 	}
 }
 

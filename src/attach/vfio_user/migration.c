@@ -57,8 +57,8 @@ static int one_state(struct vfu_conn *c, GError **error)
 		return 0;
 	case VFU_MIG_RESUMING:
 		g->state = VFU_MIG_STOPPED;
-		if (g->data && !pci_function_restore(c->v->function, g->data->data, g->data->len,
-						     error))
+		if (g->data &&
+		    !pci_function_restore(c->v->function, g->data->data, g->data->len, error))
 			return -EINVAL;
 		drop_data(g);
 		return 0;
@@ -147,8 +147,8 @@ int vfu_feature(struct vfu_conn *c, struct vfu_msg *m, GError **error)
 	uint32_t op = flags & (VFU_FEATURE_GET | VFU_FEATURE_SET);
 	uint8_t out[FEATURE_LEN];
 
-	if (flags & ~(uint32_t)(VFU_FEATURE_MASK | VFU_FEATURE_GET | VFU_FEATURE_SET |
-				VFU_FEATURE_PROBE))
+	if (flags &
+	    ~(uint32_t)(VFU_FEATURE_MASK | VFU_FEATURE_GET | VFU_FEATURE_SET | VFU_FEATURE_PROBE))
 		return vfu_refuse(error, EINVAL, "flags %#" PRIx32, flags);
 	if (feature != VFU_FEATURE_MIGRATION && feature != VFU_FEATURE_MIG_STATE)
 		return vfu_refuse(error, ENOTTY, "feature %" PRIu32, feature);

@@ -307,8 +307,9 @@ static void write_entries(struct vfu_conn *c, int res)
 		GError *error = NULL;
 
 		if (get_access(c, p, MULTI_DATA_MAX, &error)) {
-			log_limited(&c->v->limit, LOG_WARN, "vfio-user", "%s#%u: write left out: %s",
-				    c->v->path, c->number, error->message);
+			log_limited(&c->v->limit, LOG_WARN, "vfio-user",
+				    "%s#%u: write left out: %s", c->v->path, c->number,
+				    error->message);
 			g_error_free(error);
 			continue;
 		}

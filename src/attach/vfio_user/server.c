@@ -2,8 +2,8 @@
  * The vfio-user server's socket and its connections.
  *
  * Everybody who connects is listened to until VERSION; whoever comes while another client has the
- * function learns EBUSY there, and leaves in the orderly way: a socket closed over an unread request
- * makes QEMU abort.
+ * function learns EBUSY there, and leaves in the orderly way: a socket closed over an unread
+ * request makes QEMU abort.
  */
 #include "attach/vfio_user/impl.h"
 #include "base/sock.h"

@@ -68,9 +68,8 @@ static bool get_caps(json_t *caps, struct vfu_caps *out, GError **error)
 	    !get_number(caps, "pgsizes", PAGE, INT64_MAX, &out->pgsizes, error))
 		return false;
 	if (out->pgsizes % PAGE)
-		return err_set(error, EINVAL,
-			       "capability pgsizes: %#" PRIx64 " has bits below %d", out->pgsizes,
-			       PAGE);
+		return err_set(error, EINVAL, "capability pgsizes: %#" PRIx64 " has bits below %d",
+			       out->pgsizes, PAGE);
 	if (multi && !json_is_boolean(multi))
 		return err_set(error, EINVAL, "capability write_multiple must be true or false");
 	out->max_msg_fds = (unsigned)MIN(fds, VFU_FDS_MAX);

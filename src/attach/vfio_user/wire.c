@@ -261,8 +261,8 @@ static ssize_t send_some(int fd, const struct iovec *iov, size_t n, const int *f
 }
 
 /* Copies what was not sent to the queue. */
-static int enqueue(struct wire *w, const struct iovec *iov, unsigned n, size_t sent,
-		   const int *fds, unsigned n_fds)
+static int enqueue(struct wire *w, const struct iovec *iov, unsigned n, size_t sent, const int *fds,
+		   unsigned n_fds)
 {
 	struct wire_out *o;
 	size_t len = 0, at = 0;

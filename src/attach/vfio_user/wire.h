@@ -13,10 +13,10 @@
 #include <sys/uio.h>
 
 enum {
-	WIRE_BUF_LEN = 64 << 10,      /* what one read takes; longer messages get a longer buffer */
-	WIRE_FDS_MAX = 64,	      /* descriptors that wait for their message */
-	WIRE_QUEUE_MAX = 4 << 20,     /* bytes that wait to be sent before reading stops */
-	WIRE_SEND_FDS = 16,	      /* most in one message to send */
+	WIRE_BUF_LEN = 64 << 10,  /* what one read takes; longer messages get a longer buffer */
+	WIRE_FDS_MAX = 64,        /* descriptors that wait for their message */
+	WIRE_QUEUE_MAX = 4 << 20, /* bytes that wait to be sent before reading stops */
+	WIRE_SEND_FDS = 16,       /* most in one message to send */
 	WIRE_HEADER_IOVS = 4,
 };
 
@@ -39,8 +39,8 @@ struct wire {
 	int fd;
 	uint8_t *in;
 	size_t room, start, end; /* of in; the bytes [start, end) are unread */
-	uint64_t at;		 /* position of in[start] in the stream */
-	size_t max_size;	 /* of a message, header included */
+	uint64_t at;             /* position of in[start] in the stream */
+	size_t max_size;         /* of a message, header included */
 	struct wire_fd fds[WIRE_FDS_MAX];
 	unsigned n_fds;
 	int taken[WIRE_FDS_MAX]; /* of the message handed out last */

@@ -1,13 +1,16 @@
 /*
- * edu_server KIND=SOCKET...: devices behind vfio-user sockets, for tests with real VMMs. KIND: toy.
+ * edu_server DEVICE@SOCKET...: devices behind vfio-user sockets, for tests with real VMMs. DEVICE
+ * is "toy", or what --device takes: "edu,dma-mask=0xffffffff".
  *
  * Ends in the orderly way on SIGTERM; on SIGUSR1 throws the clients out and goes on.
  */
 #include "attach/vfio_user.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "device/device.h"
 #include "toy.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,19 +23,38 @@ static struct {
 	unsigned n;
 	const char *words[DEVICES_MAX];
 	struct toy *toys[DEVICES_MAX];
+	struct device *devices[DEVICES_MAX];
 	struct vfio_user *v[DEVICES_MAX];
 } server;
 
-static bool make(unsigned i, GError **error)
+static co_fn struct pci_function *make_function(unsigned i, const char *text, GError **error)
 {
-	const char *path = strchr(server.words[i], '=');
-	struct vfio_user_options o = {.path = path ? path + 1 : ""};
+	struct opts *opts;
 
-	if (!path || strncmp(server.words[i], "toy=", 4) != 0)
-		return err_set(error, EINVAL, "%s: must be toy=SOCKET", server.words[i]);
-	server.toys[i] = toy_new(server.loop, "toy");
-	o.function = toy_function(server.toys[i]);
-	server.v[i] = vfio_user_new(server.loop, &o, error);
+	if (strcmp(text, "toy") == 0) {
+		server.toys[i] = toy_new(server.loop, "toy");
+		return toy_function(server.toys[i]);
+	}
+	opts = opts_parse(text, "driver", error);
+	if (opts)
+		server.devices[i] = device_new(server.loop, opts, error);
+	opts_free(opts);
+	return server.devices[i] ? device_function(server.devices[i]) : NULL;
+}
+
+static co_fn bool make(unsigned i, GError **error)
+{
+	const char *path = strrchr(server.words[i], '@');
+	struct vfio_user_options o = {.path = path ? path + 1 : ""};
+	char *text;
+
+	if (!path)
+		return err_set(error, EINVAL, "%s: must be DEVICE@SOCKET", server.words[i]);
+	text = g_strndup(server.words[i], (gsize)(path - server.words[i]));
+	o.function = make_function(i, text, error);
+	g_free(text);
+	if (o.function)
+		server.v[i] = vfio_user_new(server.loop, &o, error);
 	return server.v[i] != NULL;
 }
 
@@ -51,11 +73,13 @@ static void set_up(void *arg)
 	fflush(stdout);
 }
 
-static void free_devices(void *arg)
+static void free_toys(void *arg)
 {
 	(void)arg;
-	for (unsigned i = 0; i < server.n; i++)
-		toy_free(server.toys[i]);
+	for (unsigned i = 0; i < server.n; i++) {
+		if (server.toys[i])
+			toy_free(server.toys[i]);
+	}
 }
 
 static void tear_down(void *arg)
@@ -63,7 +87,9 @@ static void tear_down(void *arg)
 	(void)arg;
 	for (unsigned i = 0; i < server.n; i++)
 		vfio_user_free(server.v[i]);
-	pci_on_loop_stack(free_devices, NULL);
+	for (unsigned i = 0; i < server.n; i++)
+		device_free(server.devices[i]);
+	pci_on_loop_stack(free_toys, NULL);
 	loop_stop(server.loop);
 }
 
@@ -85,7 +111,7 @@ int main(int argc, char **argv)
 	GError *error = NULL;
 
 	if (argc < 2 || argc - 1 > DEVICES_MAX) {
-		fprintf(stderr, "usage: edu_server KIND=SOCKET...\n");
+		fprintf(stderr, "usage: edu_server DEVICE@SOCKET...\n");
 		return 2;
 	}
 	server.n = (unsigned)argc - 1;

@@ -6,8 +6,8 @@ static void test_version_is_agreed(void **state)
 	struct vfu_server *s = *state;
 	struct vfu_client *c = client_connect(s->path[0]);
 
-	assert_int_equal(client_version(c, 0, 7, "{\"capabilities\":{\"max_data_xfer_size\":8192}}"),
-			 0);
+	assert_int_equal(
+		client_version(c, 0, 7, "{\"capabilities\":{\"max_data_xfer_size\":8192}}"), 0);
 	assert_int_equal(vfu_get(c->payload, VER_MAJOR), 0);
 	assert_int_equal(vfu_get(c->payload, VER_MINOR), 1);
 	assert_int_equal(c->payload[c->len - 1], 0);
@@ -54,7 +54,8 @@ static int region_info(struct vfu_client *c, unsigned index, uint32_t argsz)
 
 static void test_region_info(void **state)
 {
-	static const uint64_t sizes[VFU_REGIONS] = {0x1000, 16, 0x10000, 0, 0x1000, 0x1000, 0, 256, 0};
+	static const uint64_t sizes[VFU_REGIONS] = {0x1000, 16, 0x10000, 0, 0x1000,
+						    0x1000, 0,  256,     0};
 	static const uint32_t flags[VFU_REGIONS] = {3, 3, 15, 0, 7, 3, 0, 3, 0};
 	struct vfu_server *s = *state;
 	struct vfu_client *c = client_open(s->path[0]);

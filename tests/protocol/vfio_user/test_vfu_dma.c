@@ -268,18 +268,18 @@ static void test_wrong_maps(void **state)
 		uint32_t flags;
 		bool fd;
 	} wrong[] = {
-		{0, 0, 0, RW, true},			   /* empty */
-		{0, 100, 0, RW, true},			   /* no whole pages */
+		{0, 0, 0, RW, true},   /* empty */
+		{0, 100, 0, RW, true}, /* no whole pages */
 		{8, PAGE, 0, RW, true},
 		{UINT64_MAX - PAGE + 1, 2 * PAGE, 0, RW, true}, /* over the end */
 		{UINT64_MAX - PAGE + 1, 2 * PAGE, 0, RW, false},
-		{0, 1ull << 63, 1ull << 63, RW, true},	   /* offset and size wrap */
+		{0, 1ull << 63, 1ull << 63, RW, true}, /* offset and size wrap */
 		{0, PAGE, UINT64_MAX - PAGE + 1, RW, true},
-		{0, 5 * PAGE, 0, RW, true},		   /* file too short */
+		{0, 5 * PAGE, 0, RW, true}, /* file too short */
 		{0, PAGE, 4 * PAGE, RW, true},
-		{0, PAGE, 0, 0, true},			   /* for nothing */
+		{0, PAGE, 0, 0, true}, /* for nothing */
 		{0, PAGE, 0, RW | 64, true},
-		{0x10000, PAGE, 0, RW, true},		   /* overlaps */
+		{0x10000, PAGE, 0, RW, true}, /* overlaps */
 		{0xf000, 2 * PAGE, 0, RW, true},
 		{0x11000, 2 * PAGE, 0, RW, false},
 		{0, 0x100000, 0, RW, false},

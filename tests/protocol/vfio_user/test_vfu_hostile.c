@@ -34,8 +34,8 @@ static void put_header(uint8_t *h, unsigned command, uint32_t size, uint32_t fla
 
 static void test_impossible_sizes(void **state)
 {
-	static const uint32_t sizes[] = {0, 1, 15, (1 << 20) + 33, 0x7fffffff, 0x80000000,
-					 0xffffffff};
+	static const uint32_t sizes[] = {0,          1,          15,        (1 << 20) + 33,
+					 0x7fffffff, 0x80000000, 0xffffffff};
 	struct vfu_server *s = *state;
 
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -60,10 +60,12 @@ static void test_sizes_that_do_not_fit_the_command(void **state)
 				continue;
 			client_call(c, command, payload, len, NULL, 0);
 			assert_true(c->flags & VFU_ERROR ||
-				    len == (command == VFU_GET_INFO || command == VFU_GET_IRQ_INFO ||
+				    len == (command == VFU_GET_INFO ||
+							    command == VFU_GET_IRQ_INFO ||
 							    command == VFU_GET_REGION_IO_FDS
 						    ? 16u
-						    : command == VFU_GET_REGION_INFO ? 32u : len));
+					    : command == VFU_GET_REGION_INFO ? 32u
+									     : len));
 		}
 		client_call(c, command, payload, sizeof(payload), NULL, 0);
 		assert_true(c->flags & VFU_ERROR);
@@ -74,8 +76,8 @@ static void test_sizes_that_do_not_fit_the_command(void **state)
 
 static void test_unknown_commands(void **state)
 {
-	static const unsigned commands[] = {0, VFU_DMA_READ, VFU_DMA_WRITE, VFU_DIRTY_PAGES, 19, 4711,
-					    0xffff};
+	static const unsigned commands[] = {0,  VFU_DMA_READ, VFU_DMA_WRITE, VFU_DIRTY_PAGES,
+					    19, 4711,         0xffff};
 	struct vfu_server *s = *state;
 	struct vfu_client *c = client_open(s->path[0]);
 
@@ -261,13 +263,27 @@ static void test_accesses_outside(void **state)
 		uint64_t off;
 		uint32_t len;
 	} wrong[] = {
-		{0, 0x1000, 1}, {0, 0xffd, 4},		      {0, UINT64_MAX, 1},
-		{0, UINT64_MAX - 3, 8}, {0, 0, 0},	      {0, 0, 0x1001},
-		{0, 0, (1 << 20) + 1},	{0, 0, 0xffffffff},   {0, 0xfff, 0xffffffff},
-		{1, 16, 1},		{1, 0x100000000, 1},  {3, 0, 1},
-		{6, 0, 4},		{CONFIG, 256, 1},     {CONFIG, 0x100000000, 4},
-		{CONFIG, 253, 4},	{CONFIG, 0, 4096},    {8, 0, 1},
-		{9, 0, 4},		{0xffffffff, 0, 4},   {5, 0x1000, 4},
+		{0, 0x1000, 1},
+		{0, 0xffd, 4},
+		{0, UINT64_MAX, 1},
+		{0, UINT64_MAX - 3, 8},
+		{0, 0, 0},
+		{0, 0, 0x1001},
+		{0, 0, (1 << 20) + 1},
+		{0, 0, 0xffffffff},
+		{0, 0xfff, 0xffffffff},
+		{1, 16, 1},
+		{1, 0x100000000, 1},
+		{3, 0, 1},
+		{6, 0, 4},
+		{CONFIG, 256, 1},
+		{CONFIG, 0x100000000, 4},
+		{CONFIG, 253, 4},
+		{CONFIG, 0, 4096},
+		{8, 0, 1},
+		{9, 0, 4},
+		{0xffffffff, 0, 4},
+		{5, 0x1000, 4},
 	};
 	struct vfu_server *s = *state;
 	struct vfu_client *c = client_open(s->path[0]);
@@ -317,7 +333,8 @@ static void test_wrong_write_multi(void **state)
 	struct vfu_server *s = *state;
 	struct vfu_client *c = client_open(s->path[0]);
 	uint8_t m[MULTI_LEN + 2 * MULTI_ENTRY_LEN] = {0};
-	static const uint64_t ns[] = {0, 1, 3, 0xffffffff, UINT64_MAX, UINT64_MAX / MULTI_ENTRY_LEN + 1};
+	static const uint64_t ns[] = {0,          1,          3,
+				      0xffffffff, UINT64_MAX, UINT64_MAX / MULTI_ENTRY_LEN + 1};
 	static const uint32_t counts[] = {0, 9, 0xffffffff};
 
 	for (unsigned i = 0; i < sizeof(ns) / sizeof(ns[0]); i++) {
@@ -347,7 +364,8 @@ static void test_wrong_indices(void **state)
 
 		memset(m, 0xff, sizeof(m)); /* argsz is no size of anything */
 		vfu_put(m, RINFO_INDEX, index);
-		assert_int_equal(client_call(c, VFU_GET_REGION_INFO, m, RINFO_LEN, NULL, 0), EINVAL);
+		assert_int_equal(client_call(c, VFU_GET_REGION_INFO, m, RINFO_LEN, NULL, 0),
+				 EINVAL);
 		assert_int_equal(client_call(c, VFU_GET_IRQ_INFO, m, IRQINFO_LEN, NULL, 0), EINVAL);
 		vfu_put(m, IOFDS_FLAGS, 0);
 		assert_int_equal(client_call(c, VFU_GET_REGION_IO_FDS, m, IOFDS_LEN, NULL, 0),
@@ -369,9 +387,12 @@ static void test_wrong_dma_answers(void **state)
 	static const struct {
 		int command, len, id, count;
 	} wrong[] = {
-		{VFU_DMA_READ, DMA_LEN + 99, 0, 100}, {VFU_DMA_READ, DMA_LEN + 101, 0, 100},
-		{VFU_DMA_READ, 0, 0, 100},	      {VFU_DMA_READ, DMA_LEN + 100, 0, 99},
-		{VFU_DMA_WRITE, DMA_LEN + 100, 0, 100}, {VFU_DMA_READ, DMA_LEN + 100, 1, 100},
+		{VFU_DMA_READ, DMA_LEN + 99, 0, 100},
+		{VFU_DMA_READ, DMA_LEN + 101, 0, 100},
+		{VFU_DMA_READ, 0, 0, 100},
+		{VFU_DMA_READ, DMA_LEN + 100, 0, 99},
+		{VFU_DMA_WRITE, DMA_LEN + 100, 0, 100},
+		{VFU_DMA_READ, DMA_LEN + 100, 1, 100},
 		{VFU_VERSION, DMA_LEN + 100, 0, 100},
 	};
 	static uint8_t ram[4096], m[VFU_HEADER_LEN + DMA_LEN + 200];

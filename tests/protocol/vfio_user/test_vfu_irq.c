@@ -82,9 +82,8 @@ static void test_intx_high_before_anybody_listens(void **state)
 	c = client_open(s->path[0]); /* the device still wants it from the next client */
 	set_fd(c, VFU_IRQ_INTX, 0, fd);
 	assert_int_equal(take_signals(fd), 1);
-	assert_int_equal(client_set_irqs(c, VFU_SET_NONE | VFU_SET_TRIGGER, VFU_IRQ_INTX, 0, 0,
-					 NULL, 0),
-			 0);
+	assert_int_equal(
+		client_set_irqs(c, VFU_SET_NONE | VFU_SET_TRIGGER, VFU_IRQ_INTX, 0, 0, NULL, 0), 0);
 	client_write32(c, 0, TOY_INTX, 0);
 	client_write32(c, 0, TOY_INTX, 1); /* disabled: nobody is told */
 	assert_int_equal(take_signals(fd), 0);
@@ -101,12 +100,11 @@ static void test_intx_resampled_by_eventfd(void **state)
 
 	/* as QEMU with KVM does it */
 	set_fd(c, VFU_IRQ_INTX, 0, fd);
-	assert_int_equal(client_set_irqs(c, VFU_SET_NONE | VFU_SET_MASK, VFU_IRQ_INTX, 0, 1, NULL,
-					 0),
-			 0);
-	assert_int_equal(client_set_irqs(c, VFU_SET_EVENTFD | VFU_SET_UNMASK, VFU_IRQ_INTX, 0, 1,
-					 &eoi, 1),
-			 0);
+	assert_int_equal(
+		client_set_irqs(c, VFU_SET_NONE | VFU_SET_MASK, VFU_IRQ_INTX, 0, 1, NULL, 0), 0);
+	assert_int_equal(
+		client_set_irqs(c, VFU_SET_EVENTFD | VFU_SET_UNMASK, VFU_IRQ_INTX, 0, 1, &eoi, 1),
+		0);
 	client_write32(c, 0, TOY_INTX, 1);
 	assert_int_equal(take_signals(fd), 0);
 	assert_int_equal(client_set_irqs(c, UNMASK, VFU_IRQ_INTX, 0, 1, NULL, 0), 0);
@@ -179,9 +177,8 @@ static void test_trigger_by_message(void **state)
 	int fds[3] = {new_eventfd(), new_eventfd(), new_eventfd()};
 
 	assert_int_equal(client_set_irqs(c, TRIGGER, VFU_IRQ_MSIX, 1, 3, fds, 3), 0);
-	assert_int_equal(client_set_irqs(c, VFU_SET_NONE | VFU_SET_TRIGGER, VFU_IRQ_MSIX, 1, 3,
-					 NULL, 0),
-			 0);
+	assert_int_equal(
+		client_set_irqs(c, VFU_SET_NONE | VFU_SET_TRIGGER, VFU_IRQ_MSIX, 1, 3, NULL, 0), 0);
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(take_signals(fds[i]), 1);
 	vfu_put(m, IRQSET_FLAGS, VFU_SET_BOOL | VFU_SET_TRIGGER);
@@ -203,7 +200,7 @@ static void test_wrong_interrupt_set_ups(void **state)
 		uint32_t flags, index, start, count;
 		unsigned n_fds;
 	} wrong[] = {
-		{TRIGGER, 5, 0, 1, 1},		  /* no such index */
+		{TRIGGER, 5, 0, 1, 1}, /* no such index */
 		{TRIGGER, 0xffffffff, 0, 1, 1},
 		{TRIGGER, VFU_IRQ_MSIX, 8, 1, 1}, /* behind the last vector */
 		{TRIGGER, VFU_IRQ_MSIX, 7, 2, 2},
@@ -213,14 +210,14 @@ static void test_wrong_interrupt_set_ups(void **state)
 		{TRIGGER, VFU_IRQ_MSIX, 0, 1, 2},
 		{TRIGGER, VFU_IRQ_REQ, 0, 1, 1},  /* has no vectors */
 		{TRIGGER, VFU_IRQ_MSIX, 0, 0, 0}, /* none at all */
-		{0, VFU_IRQ_INTX, 0, 1, 0},	  /* neither data nor action */
+		{0, VFU_IRQ_INTX, 0, 1, 0},       /* neither data nor action */
 		{VFU_SET_EVENTFD, VFU_IRQ_INTX, 0, 1, 1},
 		{VFU_SET_TRIGGER, VFU_IRQ_INTX, 0, 1, 0},
 		{TRIGGER | VFU_SET_NONE, VFU_IRQ_INTX, 0, 1, 1}, /* two kinds */
 		{TRIGGER | VFU_SET_MASK, VFU_IRQ_INTX, 0, 1, 1},
 		{TRIGGER | 64, VFU_IRQ_INTX, 0, 1, 1},
 		{VFU_SET_NONE | VFU_SET_TRIGGER, VFU_IRQ_INTX, 0, 1, 1}, /* nothing to pass */
-		{VFU_SET_NONE | VFU_SET_MASK, VFU_IRQ_MSIX, 0, 1, 0},	 /* cannot be masked */
+		{VFU_SET_NONE | VFU_SET_MASK, VFU_IRQ_MSIX, 0, 1, 0},    /* cannot be masked */
 		{UNMASK, VFU_IRQ_MSI, 0, 1, 0},
 		{VFU_SET_EVENTFD | VFU_SET_MASK, VFU_IRQ_INTX, 0, 1, 1},
 		{VFU_SET_BOOL | VFU_SET_TRIGGER, VFU_IRQ_MSIX, 0, 2, 0}, /* without its bytes */

@@ -198,10 +198,8 @@ static bool declare(struct pci_function *f, GError **error)
 {
 	static const struct pci_area areas[] = {{0x1000, 0x2000}, {0x8000, 0x1000}},
 				     page = {0, 0x1000};
-	struct pci_identity id = {.vendor = 0x1234,
-				  .device = 0x7079,
-				  .class_code = 0xff00,
-				  .intx_pin = 1};
+	struct pci_identity id = {
+		.vendor = 0x1234, .device = 0x7079, .class_code = 0xff00, .intx_pin = 1};
 	struct pci_doorbell_info bell = {.off = TOY_DOORBELL, .width = 4},
 				 match = {.off = TOY_DOORBELL + 4,
 					  .width = 4,

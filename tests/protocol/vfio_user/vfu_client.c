@@ -12,9 +12,9 @@
 
 enum { TIMEOUT_MS = 20000 };
 
-#define QEMU_JSON \
+#define QEMU_JSON                                                                               \
 	"{\"capabilities\": {\"pgsizes\": 4096, \"max_msg_fds\": 16, \"max_dma_maps\": 65535, " \
-	"\"max_data_xfer_size\": 1048576, \"migration\": {\"max_bitmap_size\": 268435456, " \
+	"\"max_data_xfer_size\": 1048576, \"migration\": {\"max_bitmap_size\": 268435456, "     \
 	"\"pgsize\": 4096}, \"write_multiple\": true}}"
 
 static void die(const char *what)

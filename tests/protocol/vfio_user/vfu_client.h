@@ -19,9 +19,9 @@ struct vfu_client {
 	uint8_t *ram;
 	uint64_t ram_iova, ram_len;
 	enum client_layout layout;
-	int dma_error;		/* errno to refuse DMA with */
-	bool hold_dma;		/* do not answer, only count */
-	unsigned dma_messages;	/* seen, probes included */
+	int dma_error;         /* errno to refuse DMA with */
+	bool hold_dma;         /* do not answer, only count */
+	unsigned dma_messages; /* seen, probes included */
 	uint16_t held_id[16], held_command[16];
 	/* the message received last */
 	uint16_t id, command;
