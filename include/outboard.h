@@ -466,6 +466,7 @@ static inline int ob_vendor_read(struct ob_dev *dev, int cap, size_t off, void *
 	return dev->api->vendor_read(dev, cap, off, buf, len);
 }
 
+/* As ob_vendor_read(); the guest's mask does not matter. A reset brings back what was declared. */
 static inline int ob_vendor_write(struct ob_dev *dev, int cap, size_t off, const void *buf,
 				  size_t len)
 {
@@ -503,6 +504,7 @@ static inline void ob_irq_raise(struct ob_dev *dev)
 	dev->api->intx(dev, 1);
 }
 
+/* See ob_irq_raise(). */
 static inline void ob_irq_lower(struct ob_dev *dev)
 {
 	dev->api->intx(dev, 0);
@@ -550,6 +552,7 @@ static inline int ob_dma_read(struct ob_dev *dev, uint64_t addr, void *buf, size
 	return dev->api->dma_sync(dev, OB_DMA_READ, &sg, 1, buf);
 }
 
+/* As ob_dma_read(), the other way. */
 static inline int ob_dma_write(struct ob_dev *dev, uint64_t addr, const void *buf, size_t len)
 {
 	struct ob_sg sg;
@@ -566,6 +569,7 @@ static inline int ob_dma_read_sg(struct ob_dev *dev, const struct ob_sg *sg, uns
 	return dev->api->dma_sync(dev, OB_DMA_READ, sg, n_sg, buf);
 }
 
+/* As ob_dma_read_sg(), the other way. */
 static inline int ob_dma_write_sg(struct ob_dev *dev, const struct ob_sg *sg, unsigned n_sg,
 				  const void *buf)
 {
@@ -627,6 +631,7 @@ static inline void ob_timer_set(struct ob_dev *dev, struct ob_timer *t, uint64_t
 	dev->api->timer_set(t, delay_ns);
 }
 
+/* It does not fire any more; fine if it is not set. */
 static inline void ob_timer_cancel(struct ob_dev *dev, struct ob_timer *t)
 {
 	dev->api->timer_cancel(t);
@@ -700,7 +705,7 @@ static inline int ob_get_len(struct ob_dev *dev, struct ob_state *in, const char
 	return dev->api->get_len(in, name, len);
 }
 
-/* A number, the same on every host. */
+/* A number, the same on every host; as ob_put(). */
 static inline int ob_put_u64(struct ob_dev *dev, struct ob_state *out, const char *name,
 			     uint64_t value)
 {
@@ -712,6 +717,7 @@ static inline int ob_put_u64(struct ob_dev *dev, struct ob_state *out, const cha
 	return dev->api->put(out, name, b, sizeof(b));
 }
 
+/* As ob_get(). */
 static inline int ob_get_u64(struct ob_dev *dev, struct ob_state *in, const char *name,
 			     uint64_t *value)
 {

@@ -255,3 +255,13 @@ const char *device_class_name(const struct device *d)
 {
 	return d->cls.name;
 }
+
+const struct ob_class *device_class(const struct device *d)
+{
+	return &d->cls;
+}
+
+const struct ob_prop *device_prop(const struct device *d, unsigned i)
+{
+	return &d->props[i];
+}

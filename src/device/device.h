@@ -27,6 +27,10 @@ co_fn void device_free(struct device *d);
 struct pci_function *device_function(struct device *d);
 const char *device_id(const struct device *d);
 const char *device_class_name(const struct device *d);
+/* Its class; borrowed, fields an older plug-in does not have are 0. */
+const struct ob_class *device_class(const struct device *d);
+/* Of its class's n_props properties; borrowed. */
+const struct ob_prop *device_prop(const struct device *d, unsigned i);
 
 /* The classes of the tree, ending with NULL. */
 const struct ob_class *const *device_classes(void);

@@ -173,7 +173,8 @@ void pci_call_cancel(struct pci_call *call);
 int pci_function_reset(struct pci_function *f, enum pci_reset kind, struct pci_call *call);
 /*
  * The machine stops: no DMA and no interrupt after the answer. Transfers in flight are finished
- * first. Accesses stay legal. 0 or PCI_PENDING; a stopped function stays stopped.
+ * first. Accesses stay legal. 0 or PCI_PENDING; a stopped function stays stopped. -EBUSY: another
+ * call waits for the same.
  */
 int pci_function_stop(struct pci_function *f, struct pci_call *call);
 void pci_function_start(struct pci_function *f);

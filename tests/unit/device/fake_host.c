@@ -35,29 +35,32 @@ static bool on_msi(struct pci_host *host, enum pci_irq kind, unsigned vector)
 	return true;
 }
 
-static void move(struct fake_host *h, struct pci_dma *d)
+static int move(struct fake_host *h, struct pci_dma *d)
 {
 	uint8_t *p = h->far + (d->addr - FAR_AT);
 
-	assert_true(d->addr >= FAR_AT && d->addr + d->len <= FAR_AT + FAR_LEN);
+	if (d->addr < FAR_AT || d->addr - FAR_AT > FAR_LEN || d->len > FAR_LEN - (d->addr - FAR_AT))
+		return -EIO; /* a window the test added */
 	h->far_moves++;
 	if (d->write)
 		memcpy(p, d->buf, d->len);
 	else
 		memcpy(d->buf, p, d->len);
+	return 0;
 }
 
 static void answer(struct loop_task *task)
 {
 	struct fake_host *h =
 		(struct fake_host *)((char *)task - offsetof(struct fake_host, answer));
-	struct pci_dma *d = h->answering;
 
-	h->answering = NULL;
-	if (!d)
-		return;
-	move(h, d);
-	pci_dma_done(d, 0);
+	while (h->n_answering) {
+		struct pci_dma *d = h->answering[0];
+
+		h->n_answering--;
+		memmove(h->answering, h->answering + 1, h->n_answering * sizeof(h->answering[0]));
+		pci_dma_done(d, move(h, d));
+	}
 }
 
 static void on_dma(struct pci_host *host, struct pci_dma *d)
@@ -69,8 +72,8 @@ static void on_dma(struct pci_host *host, struct pci_dma *d)
 		h->held = d;
 		return;
 	}
-	assert_null(h->answering);
-	h->answering = d;
+	assert_true(h->n_answering < G_N_ELEMENTS(h->answering));
+	h->answering[h->n_answering++] = d;
 	loop_post(h->host.loop, &h->answer);
 }
 
@@ -78,8 +81,18 @@ static void on_dma_cancel(struct pci_host *host, struct pci_dma *d)
 {
 	struct fake_host *h = host_of(host);
 
-	assert_true(h->held == d || h->answering == d);
-	h->held = h->answering = NULL;
+	unsigned i = 0;
+
+	if (h->held == d) {
+		h->held = NULL;
+		return;
+	}
+	while (i < h->n_answering && h->answering[i] != d)
+		i++;
+	assert_true(i < h->n_answering); /* it is ours to cancel */
+	h->n_answering--;
+	memmove(h->answering + i, h->answering + i + 1,
+		(h->n_answering - i) * sizeof(h->answering[0]));
 }
 
 static void on_decode(struct pci_host *host)
@@ -160,9 +173,7 @@ void fake_host_release(struct fake_host *h, int res)
 	struct pci_dma *d = h->held;
 
 	h->held = NULL;
-	if (res == 0)
-		move(h, d);
-	pci_dma_done(d, res);
+	pci_dma_done(d, res == 0 ? move(h, d) : res);
 }
 
 static void never(struct pci_call *call, int res)

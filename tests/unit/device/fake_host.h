@@ -38,7 +38,8 @@ struct fake_host {
 	bool holds;
 	unsigned far_moves;
 	struct loop_task answer;
-	struct pci_dma *answering;
+	struct pci_dma *answering[64]; /* first come, first served */
+	unsigned n_answering;
 };
 
 /* Attached, with the memory above; the driver's bus mastering is on if master. */
