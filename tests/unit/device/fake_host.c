@@ -58,7 +58,7 @@ static void answer(struct loop_task *task)
 		struct pci_dma *d = h->answering[0];
 
 		h->n_answering--;
-		memmove(h->answering, h->answering + 1, h->n_answering * sizeof(h->answering[0]));
+		memmove(h->answering, h->answering + 1, h->n_answering * sizeof(void *));
 		pci_dma_done(d, move(h, d));
 	}
 }
@@ -91,8 +91,7 @@ static void on_dma_cancel(struct pci_host *host, struct pci_dma *d)
 		i++;
 	assert_true(i < h->n_answering); /* it is ours to cancel */
 	h->n_answering--;
-	memmove(h->answering + i, h->answering + i + 1,
-		(h->n_answering - i) * sizeof(h->answering[0]));
+	memmove(h->answering + i, h->answering + i + 1, (h->n_answering - i) * sizeof(void *));
 }
 
 static void on_decode(struct pci_host *host)
