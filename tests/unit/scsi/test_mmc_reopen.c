@@ -20,6 +20,7 @@ static uint32_t dice(uint32_t n)
 }
 
 /* Whatever the answer, a drive has one. */
+G_GNUC_PRINTF(2, 3)
 static co_fn void command(struct fx *f, const char *format, ...)
 {
 	va_list args;
