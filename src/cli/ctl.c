@@ -62,6 +62,25 @@ static const char *text_of(const json_t *j, const char *key, const char *otherwi
 	return text ? text : otherwise;
 }
 
+static long long number_of(const json_t *j, const char *key)
+{
+	return json_integer_value(json_object_get(j, key));
+}
+
+static void print_attachment(const json_t *j)
+{
+	const char *device = text_of(j, "device", NULL);
+
+	printf("%s %s\n    %lld connected, ", text_of(j, "type", "?"), text_of(j, "socket", "?"),
+	       number_of(j, "clients"));
+	if (device)
+		printf("device %s, %lld accesses, %lld interrupts, ", device,
+		       number_of(j, "accesses"), number_of(j, "interrupts"));
+	else
+		printf("%lld requests, ", number_of(j, "requests"));
+	printf("%lld protocol errors\n", number_of(j, "protocol_errors"));
+}
+
 static void print_status(const json_t *status)
 {
 	const json_t *entry;
@@ -70,12 +89,13 @@ static void print_status(const json_t *status)
 	json_array_foreach(json_object_get(status, "drives"), i, entry)
 		printf("drive %-8s %s\n    disc: %s\n", text_of(entry, "id", "?"),
 		       text_of(entry, "state", "?"), text_of(entry, "disc", "none"));
+	json_array_foreach(json_object_get(status, "devices"), i, entry)
+		printf("device %-7s %s (%s), PCI %s:%s%s\n", text_of(entry, "id", "?"),
+		       text_of(entry, "class", "?"), text_of(entry, "driver", "?"),
+		       text_of(entry, "vendor", "?"), text_of(entry, "device", "?"),
+		       json_is_true(json_object_get(entry, "stopped")) ? ", stopped" : "");
 	json_array_foreach(json_object_get(status, "attachments"), i, entry)
-		printf("%s %s\n    %lld connected, %lld requests, %lld protocol errors\n",
-		       text_of(entry, "type", "?"), text_of(entry, "socket", "?"),
-		       (long long)json_integer_value(json_object_get(entry, "clients")),
-		       (long long)json_integer_value(json_object_get(entry, "requests")),
-		       (long long)json_integer_value(json_object_get(entry, "protocol_errors")));
+		print_attachment(entry);
 }
 
 static int unknown(const struct args *a, const char *command)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,7 +105,7 @@ static void add_memory(struct qemu_line *line, const struct qemu_memory *m, cons
 {
 	g_autofree char *size =
 		memory_size_text(m->bytes ? m->bytes : qemu_default_memory(program));
-	char *why = g_strdup_printf("the memory that %s%s, so that the drives can reach it",
+	char *why = g_strdup_printf("the memory that %s%s, so that what is outside can reach it",
 				    m->size_text ? "-m asks for: " : "QEMU takes by default",
 				    m->size_text ? m->size_text : "");
 
@@ -122,6 +123,29 @@ static const char *reconnect_option(struct qemu_version v)
 	return v.major == 9 || (v.major == 8 && v.minor >= 2) ? ",reconnect=1" : "";
 }
 
+/* vfio-user-pci came with 10.1. */
+static bool check_vfio_user(struct qemu_version v, GError **error)
+{
+	if (v.major > 10 || (v.major == 10 && v.minor >= 1))
+		return true;
+	return err_set(error, EINVAL,
+		       "--device needs QEMU 10.1 or newer, which has vfio-user-pci (only its json "
+		       "form of -device takes a socket); this one is %u.%u",
+		       v.major, v.minor);
+}
+
+/* The socket's path is UTF-8 (config.c). */
+static char *vfio_user_device(const char *socket)
+{
+	json_t *j = json_pack("{s:s, s:{s:s, s:s}}", "driver", "vfio-user-pci", "socket", "type",
+			      "unix", "path", socket);
+	char *text = json_dumps(j, JSON_COMPACT), *copy = g_strdup(text);
+
+	free(text);
+	json_decref(j);
+	return copy;
+}
+
 static void add_controller(struct qemu_line *line, const char *socket, struct qemu_version version)
 {
 	g_autofree char *path = quote_value(socket);
@@ -134,23 +158,45 @@ static void add_controller(struct qemu_line *line, const char *socket, struct qe
 	    g_strdup("the controller that the guest sees"));
 }
 
-struct qemu_line *qemu_add_drives(char *const *argv, int at, const char *socket,
-				  struct qemu_version version, GError **error)
+/* One controller at most: its names are fixed. */
+static bool add_attachments(struct qemu_line *line, const GPtrArray *attachments,
+			    struct qemu_version version, GError **error)
+{
+	for (unsigned i = 0; i < attachments->len; i++) {
+		const struct attach_config *a = attachments->pdata[i];
+
+		if (a->kind == ATTACH_VHOST_USER) {
+			add_controller(line, a->socket, version);
+			continue;
+		}
+		if (!check_vfio_user(version, error))
+			return false;
+		add(line, "-device", vfio_user_device(a->socket),
+		    g_strdup_printf("device %s, by its socket", a->device));
+	}
+	return true;
+}
+
+static bool check_memory(const struct qemu_memory *m, bool *shared, GError **error)
+{
+	if (!qemu_memory_is_shared(m, shared, error))
+		return false;
+	if (!m->daemonize)
+		return true;
+	return err_set(error, EINVAL,
+		       "-daemonize: the end of the VMM could not be seen; leave it out, or use "
+		       "'outboard serve'");
+}
+
+struct qemu_line *qemu_add_attachments(char *const *argv, int at, const GPtrArray *attachments,
+				       struct qemu_version version, GError **error)
 {
 	struct qemu_line *line = NULL;
 	struct qemu_memory m;
 	bool shared = false;
 
-	if (!qemu_memory_parse(&m, argv + at + 1, error) ||
-	    !qemu_memory_is_shared(&m, &shared, error))
+	if (!qemu_memory_parse(&m, argv + at + 1, error) || !check_memory(&m, &shared, error))
 		goto out;
-	if (m.daemonize) {
-		err_set(error, EINVAL,
-			"-daemonize: the end of the VMM could not be seen; leave it out, or use "
-			"'outboard "
-			"serve'");
-		goto out;
-	}
 	line = g_new0(struct qemu_line, 1);
 	line->argv = g_ptr_array_new_with_free_func(g_free);
 	line->added = g_ptr_array_new_with_free_func(added_free);
@@ -158,20 +204,35 @@ struct qemu_line *qemu_add_drives(char *const *argv, int at, const char *socket,
 		g_ptr_array_add(line->argv, g_strdup(argv[i]));
 	if (!shared)
 		add_memory(line, &m, argv[at]);
-	add_controller(line, socket, version);
-	g_ptr_array_add(line->argv, NULL);
+	if (add_attachments(line, attachments, version, error))
+		g_ptr_array_add(line->argv, NULL);
+	else
+		g_clear_pointer(&line, qemu_line_free);
 out:
 	qemu_memory_fini(&m);
 	return line;
 }
 
-char *qemu_paste_line(const struct attach_config *c)
+static char *paste_device(const struct attach_config *c)
 {
-	g_autofree char *path = quote_value(c->socket);
+	g_autofree char *json = NULL, *quoted = NULL, *path = NULL;
 
-	return g_strdup_printf("-object memory-backend-memfd,id=mem,size=SIZE,share=on -machine "
-			       "memory-backend=mem "
-			       "-chardev socket,id=drives,path=%s -device "
+	if (c->kind == ATTACH_VFIO_USER) {
+		json = vfio_user_device(c->socket);
+		quoted = g_shell_quote(json);
+		return g_strdup_printf("-device %s", quoted);
+	}
+	path = quote_value(c->socket);
+	return g_strdup_printf("-chardev socket,id=drives,path=%s -device "
 			       "vhost-user-scsi-pci,chardev=drives,num_queues=%u",
 			       path, c->queues ? c->queues : 1);
+}
+
+char *qemu_paste_line(const struct attach_config *c)
+{
+	g_autofree char *device = paste_device(c);
+
+	return g_strdup_printf("-object memory-backend-memfd,id=mem,size=SIZE,share=on -machine "
+			       "memory-backend=mem %s",
+			       device);
 }

@@ -1,7 +1,7 @@
 /*
  * QEMU's command line: what of the user's arguments concerns its memory, and what must be added so
- * that a drive in another process is a device of the machine. Pure text work, apart from reading
- * -readconfig files and asking a QEMU for its version.
+ * that a drive or device in another process is a device of the machine. Pure text work, apart from
+ * reading -readconfig files and asking a QEMU for its version.
  */
 #pragma once
 
@@ -60,11 +60,11 @@ struct qemu_line {
 };
 
 /*
- * Adds shared memory and a controller on that socket. NULL on error (code EINVAL: the user can mend
- * it).
+ * Adds shared memory and, for each attachment (struct attach_config), the device that connects to
+ * it. NULL on error (code EINVAL: the user can mend it).
  */
-struct qemu_line *qemu_add_drives(char *const *argv, int at, const char *socket,
-				  struct qemu_version version, GError **error);
+struct qemu_line *qemu_add_attachments(char *const *argv, int at, const GPtrArray *attachments,
+				       struct qemu_version version, GError **error);
 void qemu_line_free(struct qemu_line *line);
 
 /* The options for a socket of "outboard serve", to paste. */

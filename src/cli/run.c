@@ -1,6 +1,6 @@
 /*
- * outboard run: a private daemon and a VMM that has its drives. This process is the daemon; the VMM
- * is its child, which the kernel kills if we die, and whose exit status is ours.
+ * outboard run: a private daemon and a VMM that has its drives and devices. This process is the
+ * daemon; the VMM is its child, which the kernel kills if we die, and whose exit status is ours.
  */
 #include <errno.h>
 #include <poll.h>
@@ -29,7 +29,7 @@ struct run {
 	char **argv; /* of the VMM, as the user gave it */
 	int qemu_at;
 	struct qemu_line *line;
-	char *dir, *socket;
+	char *dir;
 	pid_t child;      /* 0: not running */
 	int early_signal; /* came before it was started; 0: none */
 };
@@ -194,7 +194,7 @@ static bool add_disc(struct daemon_config *c, const char *path, GError **error)
 	return config_add_optical(c, text, error);
 }
 
-static bool read_drives(const struct args *a, struct run *r, GError **error)
+static bool read_drives_and_devices(const struct args *a, struct run *r, GError **error)
 {
 	const char *type = args_value(a, "type");
 
@@ -206,7 +206,12 @@ static bool read_drives(const struct args *a, struct run *r, GError **error)
 		if (!add_disc(&r->config, args_value_n(a, "disc", i), error))
 			return false;
 	}
-	if (!r->config.opticals->len && !config_add_optical(&r->config, "", error))
+	for (unsigned i = 0; i < args_count(a, "device"); i++) {
+		if (!config_add_device(&r->config, args_value_n(a, "device", i), error))
+			return false;
+	}
+	if (!r->config.opticals->len && !r->config.devices->len &&
+	    !config_add_optical(&r->config, "", error))
 		return false;
 	if (type && !args_has(a, "disc")) {
 		return err_set(
@@ -246,18 +251,35 @@ static bool read_vmm(const struct args *a, struct run *r, GError **error)
 		       r->argv[0]);
 }
 
-/* The socket in the directory, the attachment on it, and the VMM's full command line. */
+/* A socket in the directory; device NULL: for the drives. */
+static bool add_socket(struct run *r, const char *dir, const char *device, GError **error)
+{
+	g_autofree char *text =
+		device ? g_strdup_printf("vfio-user,socket=%s/device-%s.sock,device=%s", dir,
+					 device, device)
+		       : g_strdup_printf("vhost-user,socket=%s/drives.sock", dir);
+
+	return config_add_attachment(&r->config, text, error);
+}
+
+/* The sockets in the directory, the attachments on them, and the VMM's full command line. */
 static bool plan(const struct args *a, struct run *r, struct qemu_version version, GError **error)
 {
 	g_auto(GStrv) parts = g_strsplit(r->dir, ",", -1);
 	g_autofree char *doubled = g_strjoinv(",,", parts);
-	g_autofree char *text = g_strdup_printf("vhost-user,socket=%s/drives.sock", doubled);
 
-	r->socket = g_build_filename(r->dir, "drives.sock", NULL);
 	r->config.control = g_strdup(args_value(a, "control"));
-	if (!config_add_attachment(&r->config, text, error) || !config_check(&r->config, error))
+	if (r->config.opticals->len && !add_socket(r, doubled, NULL, error))
 		return false;
-	r->line = qemu_add_drives(r->argv, r->qemu_at, r->socket, version, error);
+	for (unsigned i = 0; i < r->config.devices->len; i++) {
+		const struct device_config *d = r->config.devices->pdata[i];
+
+		if (!add_socket(r, doubled, d->id, error))
+			return false;
+	}
+	if (!config_check(&r->config, error))
+		return false;
+	r->line = qemu_add_attachments(r->argv, r->qemu_at, r->config.attachments, version, error);
 	return r->line;
 }
 
@@ -267,7 +289,7 @@ static int run_vmm(const struct args *a, struct run *r)
 	GError *error = NULL;
 	bool print = args_has(a, "print");
 
-	if (!read_drives(a, r, &error) || !read_vmm(a, r, &error))
+	if (!read_drives_and_devices(a, r, &error) || !read_vmm(a, r, &error))
 		return cli_misused(a, error);
 	if (args_has(a, "json") && !print)
 		return cli_misused_text(a, "--json goes with --print");
@@ -292,7 +314,6 @@ static int run_run(const struct args *a)
 		g_free(r.dir);
 	else
 		private_dir_free(r.dir);
-	g_free(r.socket);
 	qemu_line_free(r.line);
 	config_fini(&r.config);
 	return status;
@@ -303,6 +324,7 @@ static const struct cli_option run_options[] = {
 	{"disc", "FILE", 0, OPTION_MANY | OPTION_FILE},
 	{"type", "TYPE", 't'},
 	{"capacity", "SIZE"},
+	{"device", "SPEC", 0, OPTION_MANY},
 	{"control", "PATH", 0, OPTION_FILE},
 	{"print"},
 	{"json"},

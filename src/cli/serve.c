@@ -29,19 +29,24 @@ static void on_signal(int signo, void *arg)
 		daemon_quit(s->daemon);
 }
 
-static void print_ready(const struct args *a, const struct attach_config *c)
+/* device: id of what is shown there, NULL where it is drives. */
+static void print_ready(const struct args *a, const struct attach_config *c, const char *device)
 {
 	g_autofree char *line = qemu_paste_line(c);
 
 	if (args_has(a, "json")) {
-		json_t *j = json_pack("{s:s, s:s, s:s}", "ready", "vhost-user", "socket", c->socket,
-				      "qemu", line);
+		json_t *j = json_pack("{s:s, s:s, s:s}", "ready", attach_kind_name(c->kind),
+				      "socket", c->socket, "qemu", line);
 
+		if (device)
+			json_object_set_new(j, "device", json_string(device));
 		json_dumpf(j, stdout, JSON_COMPACT);
 		putchar('\n');
 		json_decref(j);
 	} else {
-		printf("ready: %s\n  for QEMU: %s\n", c->socket, line);
+		printf("ready: %s%s%s%s\n  for QEMU%s: %s\n", c->socket, device ? " (" : "",
+		       device ? device : "", device ? ")" : "", device ? " 10.1 or newer" : "",
+		       line);
 	}
 	fflush(stdout);
 }
@@ -57,8 +62,11 @@ static co_fn int serve_on_loop(const struct args *a, void *arg)
 	s->daemon = daemon_start(co_loop(), &s->config, &error);
 	if (!s->daemon)
 		return cli_failed(a, error);
-	for (unsigned i = 0; i < s->config.attachments->len; i++)
-		print_ready(a, s->config.attachments->pdata[i]);
+	for (unsigned i = 0; i < daemon_attachments(s->daemon); i++) {
+		const struct daemon_attachment *da = daemon_attachment(s->daemon, i);
+
+		print_ready(a, da->config, da->device ? da->device->id : NULL);
+	}
 	if (s->asked)
 		daemon_quit(s->daemon);
 	daemon_wait(s->daemon);
@@ -70,6 +78,10 @@ static bool read_config(const struct args *a, struct daemon_config *c, GError **
 {
 	for (unsigned i = 0; i < args_count(a, "optical"); i++) {
 		if (!config_add_optical(c, args_value_n(a, "optical", i), error))
+			return false;
+	}
+	for (unsigned i = 0; i < args_count(a, "device"); i++) {
+		if (!config_add_device(c, args_value_n(a, "device", i), error))
 			return false;
 	}
 	for (unsigned i = 0; i < args_count(a, "attach"); i++) {
@@ -95,6 +107,7 @@ static int run_serve(const struct args *a)
 
 static const struct cli_option serve_options[] = {
 	{"optical", "SPEC", 0, OPTION_MANY},
+	{"device", "SPEC", 0, OPTION_MANY},
 	{"attach", "SPEC", 0, OPTION_MANY},
 	{"control", "PATH", 0, OPTION_FILE},
 	{"json"},

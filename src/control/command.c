@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
+#include "pci/config.h"
 
 static const char *text_or_null(json_t *j)
 {
@@ -77,7 +79,37 @@ static json_t *drive_json(struct daemon_drive *dd)
 	return j;
 }
 
-static json_t *attachment_json(const struct daemon_attachment *da)
+struct device_status {
+	struct daemon_device *device;
+	json_t *json;
+};
+
+/* On the loop's stack, as everything that talks to a function. */
+static void read_device(void *arg)
+{
+	struct device_status *s = arg;
+	struct pci_function *f = device_function(s->device->device);
+	g_autofree char *vendor = NULL, *id = NULL;
+	uint8_t ids[4];
+
+	pci_function_config_read(f, CFG_VENDOR, ids, sizeof(ids));
+	vendor = g_strdup_printf("0x%04x", get_le16(ids));
+	id = g_strdup_printf("0x%04x", get_le16(ids + 2));
+	s->json = json_pack("{s:s, s:o, s:s, s:s, s:s, s:b}", "id", device_id(s->device->device),
+			    "driver", file_name_json(s->device->config->driver), "class",
+			    device_class_name(s->device->device), "vendor", vendor, "device", id,
+			    "stopped", pci_function_is_stopped(f));
+}
+
+static co_fn json_t *device_json(struct daemon_device *dd)
+{
+	struct device_status s = {.device = dd};
+
+	pci_on_loop_stack(read_device, &s);
+	return s.json;
+}
+
+static json_t *vhost_user_json(const struct daemon_attachment *da)
 {
 	struct vhost_user_stats s;
 
@@ -88,18 +120,38 @@ static json_t *attachment_json(const struct daemon_attachment *da)
 			 (json_int_t)s.calls, "protocol_errors", (json_int_t)s.protocol_errors);
 }
 
+static json_t *vfio_user_json(const struct daemon_attachment *da)
+{
+	struct vfio_user_stats s;
+
+	vfio_user_get_stats(da->vfio, &s);
+	return json_pack("{s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "type", "vfio-user",
+			 "socket", file_name_json(da->config->socket), "device", da->device->id,
+			 "clients", (int)s.clients, "messages", (json_int_t)s.messages, "accesses",
+			 (json_int_t)s.accesses, "interrupts", (json_int_t)s.interrupts,
+			 "dma_messages", (json_int_t)s.dma_messages, "refused",
+			 (json_int_t)s.refused, "protocol_errors", (json_int_t)s.protocol_errors);
+}
+
+static json_t *attachment_json(const struct daemon_attachment *da)
+{
+	return da->vfio ? vfio_user_json(da) : vhost_user_json(da);
+}
+
 static co_fn json_t *status(struct outboard_daemon *d, const json_t *args, GError **error)
 {
-	json_t *drives = json_array(), *attachments = json_array();
+	json_t *drives = json_array(), *devices = json_array(), *attachments = json_array();
 
 	(void)args;
 	(void)error;
 	for (unsigned i = 0; i < daemon_drives(d); i++)
 		json_array_append_new(drives, drive_json(daemon_drive(d, i)));
+	for (unsigned i = 0; i < daemon_devices(d); i++)
+		json_array_append_new(devices, device_json(daemon_device(d, i)));
 	for (unsigned i = 0; i < daemon_attachments(d); i++)
 		json_array_append_new(attachments, attachment_json(daemon_attachment(d, i)));
-	return json_pack("{s:s, s:o, s:o}", "loop", loop_backend_name(daemon_loop(d)), "drives",
-			 drives, "attachments", attachments);
+	return json_pack("{s:s, s:o, s:o, s:o}", "loop", loop_backend_name(daemon_loop(d)),
+			 "drives", drives, "devices", devices, "attachments", attachments);
 }
 
 static co_fn json_t *insert(struct outboard_daemon *d, const json_t *args, GError **error)

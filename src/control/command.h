@@ -13,10 +13,10 @@
  * ENOENT no such command, drive or file; EINVAL arguments; others by what failed. args is borrowed
  * and may be NULL.
  *
- *   status                                  {"drives": [...], "attachments": [...]}
- *   insert   {"id": "cd0", "disc": PATH}    {}
- *   eject    {"id": "cd0", "force": false}  {}
- *   quit                                    {}
+ *   status                                {"drives": [], "devices": [], "attachments": []}
+ *   insert  {"id": "cd0", "disc": PATH}   {}
+ *   eject   {"id": "cd0", "force": false} {}
+ *   quit                                  {}
  *
  * id may be left out where there is one drive only.
  */

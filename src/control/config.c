@@ -1,4 +1,4 @@
-/* Option texts of drives and attachments: see config.h. */
+/* Option texts of drives, devices and attachments: see config.h. */
 #include "control/config.h"
 
 #include <string.h>
@@ -35,6 +35,18 @@ static void optical_free(void *p)
 	g_free(o);
 }
 
+static void device_free_config(void *p)
+{
+	struct device_config *d = p;
+
+	if (!d)
+		return;
+	g_free(d->id);
+	g_free(d->driver);
+	opts_free(d->opts);
+	g_free(d);
+}
+
 static void attach_free(void *p)
 {
 	struct attach_config *a = p;
@@ -42,6 +54,7 @@ static void attach_free(void *p)
 	if (!a)
 		return;
 	g_free(a->socket);
+	g_free(a->device);
 	g_strfreev(a->drives);
 	g_free(a);
 }
@@ -49,6 +62,7 @@ static void attach_free(void *p)
 void config_init(struct daemon_config *c)
 {
 	c->opticals = g_ptr_array_new_with_free_func(optical_free);
+	c->devices = g_ptr_array_new_with_free_func(device_free_config);
 	c->attachments = g_ptr_array_new_with_free_func(attach_free);
 	c->control = NULL;
 }
@@ -57,6 +71,8 @@ void config_fini(struct daemon_config *c)
 {
 	if (c->opticals)
 		g_ptr_array_free(c->opticals, TRUE);
+	if (c->devices)
+		g_ptr_array_free(c->devices, TRUE);
 	if (c->attachments)
 		g_ptr_array_free(c->attachments, TRUE);
 	g_free(c->control);
@@ -74,6 +90,23 @@ const struct optical_config *config_find_optical(const struct daemon_config *c, 
 	return NULL;
 }
 
+const struct device_config *config_find_device(const struct daemon_config *c, const char *id)
+{
+	for (unsigned i = 0; i < c->devices->len; i++) {
+		const struct device_config *d = c->devices->pdata[i];
+
+		if (!strcmp(d->id, id))
+			return d;
+	}
+	return NULL;
+}
+
+const struct device_config *config_attached_device(const struct daemon_config *c,
+						   const struct attach_config *a)
+{
+	return a->device ? config_find_device(c, a->device) : c->devices->pdata[0];
+}
+
 /* The id becomes part of a file name and of lists with ':' between. */
 static bool id_ok(const char *id)
 {
@@ -81,23 +114,25 @@ static bool id_ok(const char *id)
 	       strspn(id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_.-") == strlen(id);
 }
 
-static char *free_id(const struct daemon_config *c)
+/* Drives and devices share their names: a message with one in it means one thing. */
+static char *free_id(const struct daemon_config *c, const char *prefix)
 {
 	for (unsigned i = 0;; i++) {
-		char *id = g_strdup_printf("cd%u", i);
+		char *id = g_strdup_printf("%s%u", prefix, i);
 
-		if (!config_find_optical(c, id))
+		if (!config_find_optical(c, id) && !config_find_device(c, id))
 			return id;
 		g_free(id);
 	}
 }
 
-static bool get_id(const struct daemon_config *c, struct opts *o, char **id, GError **error)
+static bool get_id(const struct daemon_config *c, struct opts *o, const char *prefix, char **id,
+		   GError **error)
 {
 	const char *text = opts_get(o, "id");
 
 	if (!text) {
-		*id = free_id(c);
+		*id = free_id(c, prefix);
 		return true;
 	}
 	if (!id_ok(text)) {
@@ -107,6 +142,8 @@ static bool get_id(const struct daemon_config *c, struct opts *o, char **id, GEr
 	}
 	if (config_find_optical(c, text))
 		return err_set(error, EEXIST, "id=%s: another drive has that id", text);
+	if (config_find_device(c, text))
+		return err_set(error, EEXIST, "id=%s: another device has that id", text);
 	*id = g_strdup(text);
 	return true;
 }
@@ -151,7 +188,7 @@ static bool parse_optical(const struct daemon_config *c, struct optical_config *
 			       "disc= names no file; leave it out for an empty drive");
 	d->disc = g_strdup(disc);
 	d->state = g_strdup(opts_get(o, "state"));
-	return get_id(c, o, &d->id, error) &&
+	return get_id(c, o, "cd", &d->id, error) &&
 	       get_text(o, "vendor", VENDOR_MAX, &d->vendor, error) &&
 	       get_text(o, "product", PRODUCT_MAX, &d->product, error) &&
 	       get_text(o, "revision", REVISION_MAX, &d->revision, error) &&
@@ -177,18 +214,74 @@ bool config_add_optical(struct daemon_config *c, const char *text, GError **erro
 	return true;
 }
 
+bool config_add_device(struct daemon_config *c, const char *text, GError **error)
+{
+	struct device_config *d = g_new0(struct device_config, 1);
+	bool ok;
+
+	d->opts = opts_parse(text, "driver", error);
+	d->driver = d->opts ? g_strdup(opts_get(d->opts, "driver")) : NULL;
+	if (d->opts && (!d->driver || !*d->driver))
+		ok = err_set(error, EINVAL,
+			     "say which device first, as in edu,id=edu0 ('outboard device list' "
+			     "shows them) or ./mydev.so");
+	else
+		ok = d->opts && get_id(c, d->opts, "dev", &d->id, error);
+	if (!ok) {
+		device_free_config(d);
+		return err_prefix(error, "--device %s", text);
+	}
+	opts_set(d->opts, "id", d->id);
+	g_ptr_array_add(c->devices, d);
+	return true;
+}
+
+static const char *const attach_kinds[] = {
+	[ATTACH_VHOST_USER] = "vhost-user",
+	[ATTACH_VFIO_USER] = "vfio-user",
+	NULL,
+};
+
+const char *attach_kind_name(enum attach_kind kind)
+{
+	return attach_kinds[kind];
+}
+
+static bool parse_vhost_user(struct attach_config *a, struct opts *o, GError **error)
+{
+	uint64_t queues = 0, clients = 1;
+	const char *drives = opts_get(o, "drives");
+
+	a->packed = true;
+	if (!opts_get_u64(o, "queues", 1, QUEUES_MAX, &queues, error) ||
+	    !opts_get_u64(o, "clients", 1, CLIENTS_MAX, &clients, error) ||
+	    !opts_get_bool(o, "packed", &a->packed, error))
+		return false;
+	a->queues = (unsigned)queues;
+	a->clients = (unsigned)clients;
+	a->drives = drives ? g_strsplit(drives, ":", -1) : NULL;
+	return true;
+}
+
+static bool parse_vfio_user(struct attach_config *a, struct opts *o, GError **error)
+{
+	a->device = g_strdup(opts_get(o, "device"));
+	if (g_utf8_validate(a->socket, -1, NULL))
+		return true;
+	return err_set(error, EILSEQ, "socket=: the path must be UTF-8: QEMU takes it as JSON");
+}
+
 static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
 {
-	static const char *const types[] = {"vhost-user", NULL};
-	uint64_t queues = 0, clients = 1;
-	const char *drives = opts_get(o, "drives"), *path = opts_get(o, "socket");
+	const char *path = opts_get(o, "socket");
 	int type = -1;
 
-	if (!opts_get_enum(o, "type", types, &type, error))
+	if (!opts_get_enum(o, "type", attach_kinds, &type, error))
 		return false;
 	if (type < 0)
 		return err_set(error, EINVAL,
-			       "say of what kind it is first, as in vhost-user,socket=PATH");
+			       "say of what kind it is first, as in vhost-user,socket=PATH or "
+			       "vfio-user,socket=PATH");
 	if (!path || !*path)
 		return err_set(error, EINVAL, "socket=PATH is missing");
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
@@ -196,26 +289,19 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 			       "socket=%s: a unix socket's path has at most %zu bytes", path,
 			       sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
 	}
-	if (!opts_get_u64(o, "queues", 1, QUEUES_MAX, &queues, error) ||
-	    !opts_get_u64(o, "clients", 1, CLIENTS_MAX, &clients, error) ||
-	    !opts_get_bool(o, "packed", &a->packed, error) ||
-	    !opts_check_used(o, "--attach", error))
-		return false;
+	a->kind = (enum attach_kind)type;
 	a->socket = g_strdup(path);
-	a->queues = (unsigned)queues;
-	a->clients = (unsigned)clients;
-	a->drives = drives ? g_strsplit(drives, ":", -1) : NULL;
-	return true;
+	return (a->kind == ATTACH_VFIO_USER ? parse_vfio_user(a, o, error)
+					    : parse_vhost_user(a, o, error)) &&
+	       opts_check_used(o, "--attach", error);
 }
 
 bool config_add_attachment(struct daemon_config *c, const char *text, GError **error)
 {
 	struct attach_config *a = g_new0(struct attach_config, 1);
 	struct opts *o = opts_parse(text, "type", error);
-	bool ok;
+	bool ok = o && parse_attachment(a, o, error);
 
-	a->packed = true;
-	ok = o && parse_attachment(a, o, error);
 	opts_free(o);
 	if (!ok) {
 		attach_free(a);
@@ -230,6 +316,11 @@ static bool check_drives(const struct daemon_config *c, const struct attach_conf
 {
 	unsigned n = a->drives ? g_strv_length(a->drives) : c->opticals->len;
 
+	if (!n)
+		return err_set(error, EINVAL,
+			       "--attach vhost-user,socket=%s: there is no drive; give --optical "
+			       "disc=FILE (or --optical id=cd0 for an empty one)",
+			       a->socket);
 	if (n > VHOST_USER_TARGETS_MAX)
 		return err_set(error, EINVAL, "--attach socket=%s: %u drives, one socket takes %d",
 			       a->socket, n, VHOST_USER_TARGETS_MAX);
@@ -251,21 +342,57 @@ static bool check_drives(const struct daemon_config *c, const struct attach_conf
 	return true;
 }
 
+/* A device has one machine at a time, so one way in is enough. */
+static bool check_device(const struct daemon_config *c, unsigned at, GError **error)
+{
+	const struct attach_config *a = c->attachments->pdata[at];
+	const struct device_config *d;
+
+	if (!c->devices->len)
+		return err_set(error, EINVAL,
+			       "--attach vfio-user,socket=%s: there is no device; give --device "
+			       "edu or --device ./mydev.so",
+			       a->socket);
+	if (!a->device && c->devices->len > 1)
+		return err_set(error, EINVAL,
+			       "--attach vfio-user,socket=%s: there are %u devices; say which with "
+			       "device=ID",
+			       a->socket, c->devices->len);
+	d = config_attached_device(c, a);
+	if (!d)
+		return err_set(error, ENOENT,
+			       "--attach device=%s: there is no such device; give --device "
+			       "edu,id=%s",
+			       a->device, a->device);
+	for (unsigned i = 0; i < at; i++) {
+		const struct attach_config *b = c->attachments->pdata[i];
+
+		if (b->kind == ATTACH_VFIO_USER && config_attached_device(c, b) == d)
+			return err_set(error, EEXIST,
+				       "--attach vfio-user,socket=%s: device '%s' is attached at "
+				       "%s already",
+				       a->socket, d->id, b->socket);
+	}
+	return true;
+}
+
 bool config_check(const struct daemon_config *c, GError **error)
 {
-	if (!c->opticals->len) {
+	if (!c->opticals->len && !c->devices->len) {
 		return err_set(
 			error, EINVAL,
-			"there is no drive; give --optical disc=FILE (or --optical id=cd0 for an "
-			"empty one)");
+			"there is no drive and no device; give --optical disc=FILE (or --optical "
+			"id=cd0 for an empty one), or --device edu");
 	}
 	if (!c->attachments->len)
 		return err_set(error, EINVAL,
-			       "nothing is attached; give --attach vhost-user,socket=PATH");
+			       "nothing is attached; give --attach %s-user,socket=PATH",
+			       c->opticals->len ? "vhost" : "vfio");
 	for (unsigned i = 0; i < c->attachments->len; i++) {
 		const struct attach_config *a = c->attachments->pdata[i];
 
-		if (!check_drives(c, a, error))
+		if (!(a->kind == ATTACH_VFIO_USER ? check_device(c, i, error)
+						  : check_drives(c, a, error)))
 			return false;
 		if (c->control && !strcmp(a->socket, c->control))
 			return err_set(error, EEXIST,

@@ -1,6 +1,6 @@
 /*
- * What a user asked the daemon for, as plain data: drives and attachments from their option texts.
- * No I/O here.
+ * What a user asked the daemon for, as plain data: drives, devices and attachments from their
+ * option texts. No I/O here.
  */
 #pragma once
 
@@ -17,8 +17,20 @@ struct optical_config {
 	bool strict, readonly;
 };
 
+struct device_config {
+	char *id;
+	char *driver;      /* "edu", "./mydev.so" */
+	struct opts *opts; /* these and all properties, for device_new() */
+};
+
+enum attach_kind { ATTACH_VHOST_USER, ATTACH_VFIO_USER };
+
 struct attach_config {
+	enum attach_kind kind;
 	char *socket;
+	/* vfio-user: */
+	char *device; /* its id; NULL: the only one */
+	/* vhost-user: */
 	char **drives;    /* ids, target 0 first; NULL: all drives in their order */
 	unsigned queues;  /* 0: the back end's default */
 	unsigned clients; /* front ends at a time; 0: 1 */
@@ -27,6 +39,7 @@ struct attach_config {
 
 struct daemon_config {
 	GPtrArray *opticals;    /* struct optical_config */
+	GPtrArray *devices;     /* struct device_config */
 	GPtrArray *attachments; /* struct attach_config */
 	char *control;          /* path of the control socket, or NULL */
 };
@@ -40,8 +53,24 @@ void config_fini(struct daemon_config *c);
  * cd0, cd1 ...
  */
 bool config_add_optical(struct daemon_config *c, const char *text, GError **error);
-/* "vhost-user,socket=PATH,drives=cd0:cd1,queues=N,clients=N,packed=on|off" */
+/*
+ * "edu,id=edu0,PROP=VALUE..." or "./mydev.so,class=NAME,..."; the properties are checked by the
+ * device itself. One without id is called dev0, dev1 ...
+ */
+bool config_add_device(struct daemon_config *c, const char *text, GError **error);
+/*
+ * "vhost-user,socket=PATH,drives=cd0:cd1,queues=N,clients=N,packed=on|off" or
+ * "vfio-user,socket=PATH,device=ID"
+ */
 bool config_add_attachment(struct daemon_config *c, const char *text, GError **error);
-/* Whether it all fits together: drives exist, sockets are used once, something is attached. */
+/*
+ * Whether it all fits together: drives and devices exist, sockets are used once, something is
+ * attached.
+ */
 bool config_check(const struct daemon_config *c, GError **error);
 const struct optical_config *config_find_optical(const struct daemon_config *c, const char *id);
+const struct device_config *config_find_device(const struct daemon_config *c, const char *id);
+/* That of a vfio-user attachment, in a config that passed config_check(). */
+const struct device_config *config_attached_device(const struct daemon_config *c,
+						   const struct attach_config *a);
+const char *attach_kind_name(enum attach_kind kind); /* "vhost-user", "vfio-user" */

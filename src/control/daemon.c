@@ -1,6 +1,6 @@
 /*
- * The running daemon. Start: drives with their discs, then the attachments, so that no guest sees a
- * drive before its disc is in it. End: the other way round.
+ * The running daemon. Start: drives with their discs, devices, then the attachments, so that no
+ * guest sees a drive before its disc is in it. End: the other way round.
  *
  * Beside the first attachment's socket lie two small files for each drive: SOCKET.drive-ID.state
  * (the drive's own: tray, locks, mode pages) and SOCKET.drive-ID.media (which disc, see media.h).
@@ -21,6 +21,7 @@ struct outboard_daemon {
 	struct loop *loop;
 	const struct daemon_config *config;
 	GArray *drives;      /* struct daemon_drive */
+	GArray *devices;     /* struct daemon_device */
 	GArray *attachments; /* struct daemon_attachment */
 	struct control_server *server;
 	struct co_queue waiting;
@@ -35,6 +36,16 @@ unsigned daemon_drives(const struct outboard_daemon *d)
 struct daemon_drive *daemon_drive(struct outboard_daemon *d, unsigned i)
 {
 	return &g_array_index(d->drives, struct daemon_drive, i);
+}
+
+unsigned daemon_devices(const struct outboard_daemon *d)
+{
+	return d->devices->len;
+}
+
+struct daemon_device *daemon_device(struct outboard_daemon *d, unsigned i)
+{
+	return &g_array_index(d->devices, struct daemon_device, i);
 }
 
 unsigned daemon_attachments(const struct outboard_daemon *d)
@@ -172,9 +183,30 @@ static struct daemon_drive *find_drive(struct outboard_daemon *d, const char *id
 	return NULL;
 }
 
-static bool start_attachment(struct outboard_daemon *d, const struct attach_config *c,
+static co_fn bool start_device(struct outboard_daemon *d, const struct device_config *c,
+			       GError **error)
+{
+	struct daemon_device dd = {.config = c, .device = device_new(d->loop, c->opts, error)};
+
+	if (!dd.device)
+		return err_prefix(error, "--device %s", c->driver);
+	g_array_append_val(d->devices, dd);
+	return true;
+}
+
+static struct device *find_device(struct outboard_daemon *d, const struct device_config *c)
+{
+	unsigned i = 0;
+
+	while (daemon_device(d, i)->config != c)
+		i++;
+	return daemon_device(d, i)->device;
+}
+
+static bool start_vhost_user(struct outboard_daemon *d, struct daemon_attachment *da,
 			     GError **error)
 {
+	const struct attach_config *c = da->config;
 	unsigned n = c->drives ? g_strv_length(c->drives) : d->drives->len;
 	g_autofree struct scsi_lu **targets = g_new0(struct scsi_lu *, n + 1);
 	struct vhost_user_options o = {
@@ -185,14 +217,32 @@ static bool start_attachment(struct outboard_daemon *d, const struct attach_conf
 		.packed = c->packed,
 		.max_clients = c->clients,
 	};
-	struct daemon_attachment da = {.config = c};
 
 	for (unsigned i = 0; i < n; i++)
 		targets[i] = drive_lu(
 			(c->drives ? find_drive(d, c->drives[i]) : daemon_drive(d, i))->drive);
-	da.vhost = vhost_user_new(d->loop, &o, error);
-	if (!da.vhost)
-		return err_prefix(error, "--attach vhost-user");
+	da->vhost = vhost_user_new(d->loop, &o, error);
+	return da->vhost;
+}
+
+static bool start_vfio_user(struct outboard_daemon *d, struct daemon_attachment *da, GError **error)
+{
+	struct vfio_user_options o = {.path = da->config->socket};
+
+	da->device = config_attached_device(d->config, da->config);
+	o.function = device_function(find_device(d, da->device));
+	da->vfio = vfio_user_new(d->loop, &o, error);
+	return da->vfio;
+}
+
+static bool start_attachment(struct outboard_daemon *d, const struct attach_config *c,
+			     GError **error)
+{
+	struct daemon_attachment da = {.config = c};
+
+	if (!(c->kind == ATTACH_VFIO_USER ? start_vfio_user(d, &da, error)
+					  : start_vhost_user(d, &da, error)))
+		return err_prefix(error, "--attach %s", attach_kind_name(c->kind));
 	g_array_append_val(d->attachments, da);
 	return true;
 }
@@ -201,6 +251,10 @@ static co_fn bool start_all(struct outboard_daemon *d, GError **error)
 {
 	for (unsigned i = 0; i < d->config->opticals->len; i++) {
 		if (!start_drive(d, d->config->opticals->pdata[i], error))
+			return false;
+	}
+	for (unsigned i = 0; i < d->config->devices->len; i++) {
+		if (!start_device(d, d->config->devices->pdata[i], error))
 			return false;
 	}
 	for (unsigned i = 0; i < d->config->attachments->len; i++) {
@@ -226,6 +280,7 @@ co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemo
 	d->loop = loop;
 	d->config = config;
 	d->drives = g_array_new(FALSE, TRUE, sizeof(struct daemon_drive));
+	d->devices = g_array_new(FALSE, TRUE, sizeof(struct daemon_device));
 	d->attachments = g_array_new(FALSE, TRUE, sizeof(struct daemon_attachment));
 	if (start_all(d, error))
 		return d;
@@ -233,12 +288,15 @@ co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemo
 	return NULL;
 }
 
+/* Whether a guest has the drives. */
 static bool has_clients(struct outboard_daemon *d)
 {
 	for (unsigned i = 0; i < d->attachments->len; i++) {
-		struct vhost_user_stats stats;
+		struct vhost_user *vhost = daemon_attachment(d, i)->vhost;
+		struct vhost_user_stats stats = {0};
 
-		vhost_user_get_stats(daemon_attachment(d, i)->vhost, &stats);
+		if (vhost)
+			vhost_user_get_stats(vhost, &stats);
 		if (stats.clients)
 			return true;
 	}
@@ -260,6 +318,37 @@ static co_fn void stop_drive(struct outboard_daemon *d, struct daemon_drive *dd,
 	g_free(dd->disc_path);
 }
 
+struct ending {
+	struct daemon_attachment *attachment;
+	struct co_drain *all;
+};
+
+static void end_attachment(void *arg)
+{
+	struct ending *e = arg;
+
+	vhost_user_free(e->attachment->vhost);
+	vfio_user_free(e->attachment->vfio);
+	co_drain_leave(e->all);
+}
+
+/*
+ * All at once: each connection may need its time to end in the way that the VMM survives, and
+ * whoever stops us waits for the sum.
+ */
+static co_fn void end_attachments(struct outboard_daemon *d)
+{
+	g_autofree struct ending *endings = g_new0(struct ending, d->attachments->len + 1);
+	struct co_drain all = {0};
+
+	for (unsigned i = 0; i < d->attachments->len; i++) {
+		endings[i] = (struct ending){daemon_attachment(d, i), &all};
+		co_drain_enter(&all);
+		co_start(d->loop, end_attachment, &endings[i]);
+	}
+	co_drain_wait(&all);
+}
+
 co_fn void daemon_free(struct outboard_daemon *d)
 {
 	bool forget;
@@ -268,11 +357,13 @@ co_fn void daemon_free(struct outboard_daemon *d)
 		return;
 	forget = d->started && !has_clients(d);
 	control_server_free(d->server);
-	for (unsigned i = 0; i < d->attachments->len; i++)
-		vhost_user_free(daemon_attachment(d, i)->vhost);
+	end_attachments(d);
+	for (unsigned i = 0; i < d->devices->len; i++)
+		device_free(daemon_device(d, i)->device);
 	for (unsigned i = 0; i < d->drives->len; i++)
 		stop_drive(d, daemon_drive(d, i), forget);
 	g_array_free(d->attachments, TRUE);
+	g_array_free(d->devices, TRUE);
 	g_array_free(d->drives, TRUE);
 	g_free(d);
 }

@@ -1,24 +1,29 @@
 /*
- * The running daemon: drives, what is in them, and the attachments that show them to guests. One
- * loop owns it all; everything here is called on that loop.
+ * The running daemon: drives, what is in them, devices, and the attachments that show them to
+ * guests. One loop owns it all; everything here is called on that loop.
  */
 #pragma once
 
+#include "attach/vfio_user.h"
 #include "attach/vhost_user.h"
 #include "base/co.h"
 #include "control/config.h"
+#include "device/device.h"
 #include "scsi/drive.h"
 
 struct outboard_daemon;
 
 /*
- * Opens discs, drives, attachments and the control socket; only when all of it worked does any
- * socket appear. The config is borrowed for the daemon's life and must have passed config_check().
- * NULL on error, with nothing left open.
+ * Opens discs, drives, devices, attachments and the control socket; only when all of it worked does
+ * any socket appear. The config is borrowed for the daemon's life and must have passed
+ * config_check(). NULL on error, with nothing left open.
  */
 co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemon_config *config,
 					   GError **error);
-/* Ends attachments in an orderly way, then commits and closes the discs. NULL is fine. */
+/*
+ * Ends attachments in an orderly way (a connected vfio-user client takes half a second, two at
+ * most), then the devices, then commits and closes the discs. NULL is fine.
+ */
 co_fn void daemon_free(struct outboard_daemon *d);
 
 /* Sleeps until daemon_quit(). */
@@ -34,13 +39,22 @@ struct daemon_drive {
 	char *media_path; /* file that tells a restarted daemon what was in the drive; NULL: none */
 };
 
+struct daemon_device {
+	const struct device_config *config;
+	struct device *device;
+};
+
 struct daemon_attachment {
 	const struct attach_config *config;
-	struct vhost_user *vhost;
+	struct vhost_user *vhost;           /* or NULL */
+	struct vfio_user *vfio;             /* or NULL: */
+	const struct device_config *device; /* what it shows */
 };
 
 unsigned daemon_drives(const struct outboard_daemon *d);
 struct daemon_drive *daemon_drive(struct outboard_daemon *d, unsigned i);
+unsigned daemon_devices(const struct outboard_daemon *d);
+struct daemon_device *daemon_device(struct outboard_daemon *d, unsigned i);
 unsigned daemon_attachments(const struct outboard_daemon *d);
 struct daemon_attachment *daemon_attachment(struct outboard_daemon *d, unsigned i);
 struct loop *daemon_loop(const struct outboard_daemon *d);

@@ -69,6 +69,10 @@ def test_completion_offers_the_options(command):
 def test_completion_offers_the_words():
     assert complete("") == {c.split()[0] for c in COMMANDS} | {"--help", "--version"}
     assert complete("disc", "") == {c.split()[1] for c in COMMANDS if c.startswith("disc ")}
+    assert complete("device", "") == {c.split()[1] for c in COMMANDS if c.startswith("device ")}
+    assert complete("help", "device", "") == complete("device", "")
+    devices = {d["name"] for d in outboard_json("device", "list")["devices"]}
+    assert devices and devices <= complete("serve", "--device", "") and devices <= complete("device", "info", "")
     types = outboard_json("disc", "create", "--type", "help")["types"]
     assert complete("disc", "create", "--type", "") == {t["name"] for t in types if t["recordable"]} | {"help"}
     for command in COMMANDS.values():
@@ -122,6 +126,13 @@ def test_version():
     (("serve", "--optical", "id=cd0,colour=red", "--attach", "vhost-user,socket=/x"), "colour"),
     (("serve", "--optical", "id=cd0", "--attach", "vhost-user"), "socket=PATH is missing"),
     (("serve", "--optical", "id=cd0", "--attach", "vhost-user,socket=/x,drives=cd1"), "there is no drive 'cd1'"),
+    (("serve", "--device", "edu"), "give --attach vfio-user"),
+    (("serve", "--device", "id=x"), "say which device first"),
+    (("serve", "--device", "edu", "--attach", "vfio-user,socket=/x,device=e"), "there is no such device"),
+    (("serve", "--device", "edu", "--attach", "vhost-user,socket=/x"), "there is no drive"),
+    (("serve", "--optical", "id=cd0", "--attach", "vfio-user,socket=/x"), "there is no device"),
+    (("device", "lst"), "did you mean 'list'?"),
+    (("device", "info"), "it needs DEVICE"),
     (("ctl", "-s", "/x"), "it needs"),
     (("ctl", "-s", "/x", "stauts"), "did you mean 'status'?"),
     (("ctl", "status"), "--socket PATH is missing"),
@@ -145,6 +156,7 @@ def test_without_a_command():
     assert "Synopsis" in outboard(status=2).stderr
     assert "disc create" in outboard("disc", status=2).stdout
     assert "disc create" in outboard("disc", "--help").stdout
+    assert "device info" in outboard("device", "--help").stdout
 
 
 def test_output_that_cannot_be_written():

@@ -153,7 +153,13 @@ static void test_version(void **state)
 
 static char *added_for(char **argv, struct qemu_version version)
 {
-	struct qemu_line *line = qemu_add_drives(argv, 0, "/run/a,b.sock", version, NULL);
+	struct attach_config drives = {.socket = (char *)"/run/a,b.sock"};
+	struct attach_config device = {.kind = ATTACH_VFIO_USER,
+				       .socket = (char *)"/run/a,b\".sock",
+				       .device = (char *)"dev0"};
+	void *both[] = {&drives, &device};
+	GPtrArray attachments = {both, version.major >= 10 ? 2 : 1};
+	struct qemu_line *line = qemu_add_attachments(argv, 0, &attachments, version, NULL);
 	GString *s = g_string_new(NULL);
 
 	assert_non_null(line);
@@ -174,9 +180,9 @@ static void test_added(void **state)
 	char *plain[] = {"qemu-system-x86_64", "-m", "3000", NULL};
 	char *own[] = {"qemu-system-x86_64",        "-M", "memory-backend=a", "-object",
 		       "memory-backend-memfd,id=a", NULL};
-	struct qemu_version v7 = {7, 2}, v8 = {8, 2}, v9 = {9, 2};
+	struct qemu_version v7 = {7, 2}, v8 = {8, 2}, v9 = {9, 2}, v10 = {10, 1};
 	g_autofree char *a = added_for(plain, v7), *b = added_for(plain, v8),
-			*c = added_for(own, v9);
+			*c = added_for(own, v9), *d = added_for(own, v10);
 
 	(void)state;
 	assert_string_equal(
@@ -187,16 +193,55 @@ static void test_added(void **state)
 	assert_non_null(strstr(b, ",reconnect=1\n"));
 	assert_null(strstr(c, "outboard-mem"));
 	assert_non_null(strstr(c, ",reconnect-ms=1000\n"));
+	assert_true(g_str_has_suffix(d, "num_queues=1\n-device {\"driver\":\"vfio-user-pci\","
+					"\"socket\":{\"type\":\"unix\","
+					"\"path\":\"/run/a,b\\\".sock\"}}\n"));
+}
+
+static void test_too_old_for_devices(void **state)
+{
+	char *argv[] = {"qemu-system-x86_64", NULL};
+	struct attach_config device = {.kind = ATTACH_VFIO_USER, .socket = (char *)"/s"};
+	void *one[] = {&device};
+	GPtrArray attachments = {one, 1};
+	struct qemu_version v10_0 = {10, 0}, v11 = {11, 0};
+	struct qemu_line *line;
+	GError *error = NULL;
+
+	(void)state;
+	assert_null(qemu_add_attachments(argv, 0, &attachments, v10_0, &error));
+	says(&error, "QEMU 10.1 or newer");
+	line = qemu_add_attachments(argv, 0, &attachments, v11, NULL);
+	assert_non_null(line);
+	assert_int_equal(line->added->len, 3);
+	qemu_line_free(line);
+}
+
+static void test_paste(void **state)
+{
+	struct attach_config a = {.socket = (char *)"/s,t", .queues = 2};
+	g_autofree char *drives = qemu_paste_line(&a), *device = NULL;
+
+	(void)state;
+	assert_non_null(strstr(drives, " -chardev socket,id=drives,path=/s,,t -device "
+				       "vhost-user-scsi-pci,chardev=drives,num_queues=2"));
+	a.kind = ATTACH_VFIO_USER;
+	device = qemu_paste_line(&a);
+	assert_string_equal(device,
+			    "-object memory-backend-memfd,id=mem,size=SIZE,share=on -machine "
+			    "memory-backend=mem -device '{\"driver\":\"vfio-user-pci\","
+			    "\"socket\":{\"type\":\"unix\",\"path\":\"/s,t\"}}'");
 }
 
 static void test_daemonize(void **state)
 {
 	char *argv[] = {"qemu-system-x86_64", "-daemonize", NULL};
 	struct qemu_version v = {7, 2};
+	GPtrArray none = {NULL, 0};
 	GError *error = NULL;
 
 	(void)state;
-	assert_null(qemu_add_drives(argv, 0, "/s", v, &error));
+	assert_null(qemu_add_attachments(argv, 0, &none, v, &error));
 	says(&error, "-daemonize");
 }
 
@@ -213,6 +258,7 @@ int main(void)
 		cmocka_unit_test(test_sizes),    cmocka_unit_test(test_bad_size),
 		cmocka_unit_test(test_backends), cmocka_unit_test(test_readconfig),
 		cmocka_unit_test(test_find),     cmocka_unit_test(test_version),
+		cmocka_unit_test(test_paste),    cmocka_unit_test(test_too_old_for_devices),
 		cmocka_unit_test(test_added),    cmocka_unit_test(test_daemonize),
 	};
 

@@ -1,4 +1,4 @@
-/* Options of drives and attachments, right and wrong. */
+/* Options of drives, devices and attachments, right and wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/opts.h"
 #include "control/config.h"
 #include "control/media.h"
 #include "disc/profile.h"
@@ -143,6 +144,54 @@ static void test_attachment_refused(void **state)
 	refuse_attachment("vhost-user,socket=/s,queues=0", "queues");
 	refuse_attachment("vhost-user,socket=/s,que=1", "que");
 	refuse_attachment(text, "at most 107 bytes");
+	refuse_attachment("vfio-user", "socket=PATH is missing");
+	refuse_attachment("vfio-user,socket=/s,queues=1", "queues");
+	refuse_attachment("vhost-user,socket=/s,device=a", "device");
+	refuse_attachment("vfio-user,socket=/\xff", "must be UTF-8");
+}
+
+static void test_device(void **state)
+{
+	const struct device_config *d;
+
+	(void)state;
+	assert_true(config_add_device(&config, "edu,dma-mask=0xff", NULL));
+	assert_true(config_add_device(&config, "./my,,dev.so,id=mine,class=two", NULL));
+	assert_true(config_add_device(&config, "driver=edu", NULL));
+	d = config_find_device(&config, "dev0");
+	assert_string_equal(d->driver, "edu");
+	assert_string_equal(opts_get(d->opts, "dma-mask"), "0xff");
+	assert_string_equal(opts_get(d->opts, "id"), "dev0");
+	assert_string_equal(config_find_device(&config, "mine")->driver, "./my,dev.so");
+	assert_string_equal(config_find_device(&config, "dev1")->driver, "edu");
+	assert_null(config_find_device(&config, "dev2"));
+}
+
+static void refuse_device(const char *text, const char *why)
+{
+	GError *error = NULL;
+	unsigned before = config.devices->len;
+
+	assert_false(config_add_device(&config, text, &error));
+	says(&error, why);
+	assert_int_equal(config.devices->len, before);
+}
+
+static void test_device_refused(void **state)
+{
+	GError *error = NULL;
+
+	(void)state;
+	assert_true(config_add_device(&config, "edu,id=a", NULL));
+	assert_true(config_add_optical(&config, "id=b", NULL));
+	refuse_device("edu,id=a", "another device has that id");
+	refuse_device("edu,id=b", "another drive has that id");
+	refuse_device("edu,id=a/b", "letters, digits");
+	refuse_device("id=c", "say which device first");
+	refuse_device("driver=", "say which device first");
+	refuse_device("edu,dma-mask=1,dma-mask=2", "given twice");
+	assert_false(config_add_optical(&config, "id=a", &error));
+	says(&error, "another device has that id");
 }
 
 static void refuse_all(const char *why)
@@ -171,6 +220,47 @@ static void test_check(void **state)
 	g_clear_pointer(&config.control, g_free);
 	assert_true(config_add_attachment(&config, "vhost-user,socket=/t,drives=b:b", NULL));
 	refuse_all("twice");
+}
+
+static void attach(const char *text)
+{
+	g_ptr_array_set_size(config.attachments, 0);
+	assert_true(config_add_attachment(&config, text, NULL));
+}
+
+static void test_check_devices(void **state)
+{
+	const struct attach_config *a;
+
+	(void)state;
+	assert_true(config_add_device(&config, "edu,id=a", NULL));
+	refuse_all("give --attach vfio-user,socket=PATH");
+	attach("vhost-user,socket=/s");
+	refuse_all("there is no drive");
+	attach("vfio-user,socket=/s");
+	assert_true(config_check(&config, NULL));
+	a = config.attachments->pdata[0];
+	assert_int_equal(a->kind, ATTACH_VFIO_USER);
+	assert_string_equal(config_attached_device(&config, a)->id, "a");
+	assert_true(config_add_device(&config, "edu,id=b", NULL));
+	refuse_all("say which with device=ID");
+	attach("vfio-user,socket=/s,device=c");
+	refuse_all("device=c: there is no such device");
+	attach("vfio-user,socket=/s,device=b");
+	assert_true(config_add_attachment(&config, "vfio-user,socket=/t,device=a", NULL));
+	assert_true(config_check(&config, NULL));
+	assert_string_equal(config_attached_device(&config, config.attachments->pdata[0])->id, "b");
+	assert_true(config_add_attachment(&config, "vfio-user,socket=/u,device=b", NULL));
+	refuse_all("device 'b' is attached at /s already");
+	g_ptr_array_set_size(config.attachments, 2);
+	assert_true(config_add_attachment(&config, "vfio-user,socket=/t,device=b", NULL));
+	refuse_all("attached at /s already");
+	g_ptr_array_set_size(config.attachments, 2);
+	assert_true(config_add_optical(&config, "id=cd0", NULL));
+	assert_true(config_add_attachment(&config, "vhost-user,socket=/t", NULL));
+	refuse_all("/t is given twice");
+	g_ptr_array_set_size(config.devices, 0);
+	refuse_all("there is no device");
 }
 
 static void test_media_record(void **state)
@@ -212,6 +302,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_attachment, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attachment_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_check, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_check_devices, setup, teardown),
 		cmocka_unit_test(test_media_record),
 	};
 

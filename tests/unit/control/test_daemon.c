@@ -340,6 +340,77 @@ static void test_restart(void **state)
 	run(body_restart);
 }
 
+static void wrong_device(struct fixture *f, const char *device, const char *why)
+{
+	g_autofree char *attach = g_strdup_printf("vfio-user,socket=%s", f->socket);
+	GError *error = NULL;
+
+	g_ptr_array_set_size(f->config.devices, 0);
+	g_ptr_array_set_size(f->config.attachments, 0);
+	check(config_add_device(&f->config, device, NULL));
+	check(config_add_attachment(&f->config, attach, NULL));
+	check(config_check(&f->config, NULL));
+	check(!daemon_start(f->loop, &f->config, &error));
+	check(error && strstr(error->message, why));
+	g_clear_error(&error);
+	check(access(f->socket, F_OK));
+}
+
+static void body_wrong_devices(struct fixture *f)
+{
+	wrong_device(f, "edu,dma-mask=many", "dma-mask=many: must be a number from 0 to");
+	wrong_device(f, "edu,colour=red", "no option \"colour\" here; known:");
+	wrong_device(f, "edu2", "there is no device \"edu2\"; known: edu");
+	wrong_device(f, "/dev/null", "plug-in /dev/null is no file");
+	wrong_device(f, "./none/none.so", "none.so");
+}
+
+static void test_wrong_devices(void **state)
+{
+	(void)state;
+	run(body_wrong_devices);
+}
+
+/* Two devices and a drive, three sockets. */
+static void body_devices(struct fixture *f)
+{
+	g_autofree char *first = g_strdup_printf("vfio-user,socket=%s.0,device=dev0", f->socket);
+	g_autofree char *second = g_strdup_printf("vfio-user,socket=%s.x,device=x", f->socket);
+	g_autofree char *path = g_strconcat(f->socket, ".x", NULL);
+	struct outboard_daemon *d;
+	json_t *status, *devices, *attachments;
+
+	check(config_add_device(&f->config, "edu", NULL));
+	check(config_add_device(&f->config, "edu,id=x,dma-mask=0xff", NULL));
+	check(config_add_attachment(&f->config, first, NULL));
+	check(config_add_attachment(&f->config, second, NULL));
+	configure(f, "");
+	d = daemon_start(f->loop, &f->config, NULL);
+	check(d && daemon_devices(d) == 2 && daemon_attachments(d) == 3);
+	check(!strcmp(device_id(daemon_device(d, 1)->device), "x"));
+	check(!access(path, F_OK) && !access(f->socket, F_OK));
+	status = command_execute(d, "status", NULL, NULL);
+	devices = json_object_get(status, "devices");
+	attachments = json_object_get(status, "attachments");
+	check(json_array_size(devices) == 2 && json_array_size(attachments) == 3);
+	devices = json_array_get(devices, 1);
+	check(!strcmp(json_string_value(json_object_get(devices, "id")), "x"));
+	check(!strcmp(json_string_value(json_object_get(devices, "vendor")), "0x1234"));
+	check(!strcmp(json_string_value(json_object_get(devices, "device")), "0x11e8"));
+	attachments = json_array_get(attachments, 1);
+	check(!strcmp(json_string_value(json_object_get(attachments, "type")), "vfio-user"));
+	check(!strcmp(json_string_value(json_object_get(attachments, "device")), "x"));
+	json_decref(status);
+	daemon_free(d);
+	check(access(path, F_OK) && access(f->socket, F_OK));
+}
+
+static void test_devices(void **state)
+{
+	(void)state;
+	run(body_devices);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +419,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_socket, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failed_start, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wrong_devices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_devices, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
