@@ -73,11 +73,12 @@ static void print_attachment(const json_t *j)
 
 	printf("%s %s\n    %lld connected, ", text_of(j, "type", "?"), text_of(j, "socket", "?"),
 	       number_of(j, "clients"));
-	if (device)
+	if (device) {
 		printf("device %s, %lld accesses, %lld interrupts, ", device,
 		       number_of(j, "accesses"), number_of(j, "interrupts"));
-	else
+	} else {
 		printf("%lld requests, ", number_of(j, "requests"));
+	}
 	printf("%lld protocol errors\n", number_of(j, "protocol_errors"));
 }
 

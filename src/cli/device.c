@@ -93,10 +93,11 @@ static json_t *bar_json(const struct pci_bar *bar, unsigned index)
 {
 	json_t *areas = json_array();
 
-	for (unsigned i = 0; i < bar->n_areas; i++)
+	for (unsigned i = 0; i < bar->n_areas; i++) {
 		json_array_append_new(areas, json_pack("{s:I, s:I}", "offset",
 						       (json_int_t)bar->areas[i].off, "length",
 						       (json_int_t)bar->areas[i].len));
+	}
 	return json_pack("{s:i, s:s, s:I, s:b, s:b, s:o}", "index", (int)index, "kind",
 			 index == PCI_ROM          ? "rom"
 			 : bar->flags & PCI_BAR_IO ? "io"

@@ -204,10 +204,12 @@ struct qemu_line *qemu_add_attachments(char *const *argv, int at, const GPtrArra
 		g_ptr_array_add(line->argv, g_strdup(argv[i]));
 	if (!shared)
 		add_memory(line, &m, argv[at]);
-	if (add_attachments(line, attachments, version, error))
-		g_ptr_array_add(line->argv, NULL);
-	else
-		g_clear_pointer(&line, qemu_line_free);
+	if (!add_attachments(line, attachments, version, error)) {
+		qemu_line_free(line);
+		line = NULL;
+		goto out;
+	}
+	g_ptr_array_add(line->argv, NULL);
 out:
 	qemu_memory_fini(&m);
 	return line;

@@ -221,12 +221,13 @@ bool config_add_device(struct daemon_config *c, const char *text, GError **error
 
 	d->opts = opts_parse(text, "driver", error);
 	d->driver = d->opts ? g_strdup(opts_get(d->opts, "driver")) : NULL;
-	if (d->opts && (!d->driver || !*d->driver))
+	if (d->opts && (!d->driver || !*d->driver)) {
 		ok = err_set(error, EINVAL,
 			     "say which device first, as in edu,id=edu0 ('outboard device list' "
 			     "shows them) or ./mydev.so");
-	else
+	} else {
 		ok = d->opts && get_id(c, d->opts, "dev", &d->id, error);
+	}
 	if (!ok) {
 		device_free_config(d);
 		return err_prefix(error, "--device %s", text);
@@ -278,10 +279,11 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 
 	if (!opts_get_enum(o, "type", attach_kinds, &type, error))
 		return false;
-	if (type < 0)
+	if (type < 0) {
 		return err_set(error, EINVAL,
 			       "say of what kind it is first, as in vhost-user,socket=PATH or "
 			       "vfio-user,socket=PATH");
+	}
 	if (!path || !*path)
 		return err_set(error, EINVAL, "socket=PATH is missing");
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
@@ -316,11 +318,12 @@ static bool check_drives(const struct daemon_config *c, const struct attach_conf
 {
 	unsigned n = a->drives ? g_strv_length(a->drives) : c->opticals->len;
 
-	if (!n)
+	if (!n) {
 		return err_set(error, EINVAL,
 			       "--attach vhost-user,socket=%s: there is no drive; give --optical "
 			       "disc=FILE (or --optical id=cd0 for an empty one)",
 			       a->socket);
+	}
 	if (n > VHOST_USER_TARGETS_MAX)
 		return err_set(error, EINVAL, "--attach socket=%s: %u drives, one socket takes %d",
 			       a->socket, n, VHOST_USER_TARGETS_MAX);
@@ -348,30 +351,34 @@ static bool check_device(const struct daemon_config *c, unsigned at, GError **er
 	const struct attach_config *a = c->attachments->pdata[at];
 	const struct device_config *d;
 
-	if (!c->devices->len)
+	if (!c->devices->len) {
 		return err_set(error, EINVAL,
 			       "--attach vfio-user,socket=%s: there is no device; give --device "
 			       "edu or --device ./mydev.so",
 			       a->socket);
-	if (!a->device && c->devices->len > 1)
+	}
+	if (!a->device && c->devices->len > 1) {
 		return err_set(error, EINVAL,
 			       "--attach vfio-user,socket=%s: there are %u devices; say which with "
 			       "device=ID",
 			       a->socket, c->devices->len);
+	}
 	d = config_attached_device(c, a);
-	if (!d)
+	if (!d) {
 		return err_set(error, ENOENT,
 			       "--attach device=%s: there is no such device; give --device "
 			       "edu,id=%s",
 			       a->device, a->device);
+	}
 	for (unsigned i = 0; i < at; i++) {
 		const struct attach_config *b = c->attachments->pdata[i];
 
-		if (b->kind == ATTACH_VFIO_USER && config_attached_device(c, b) == d)
+		if (b->kind == ATTACH_VFIO_USER && config_attached_device(c, b) == d) {
 			return err_set(error, EEXIST,
 				       "--attach vfio-user,socket=%s: device '%s' is attached at "
 				       "%s already",
 				       a->socket, d->id, b->socket);
+		}
 	}
 	return true;
 }
@@ -384,10 +391,11 @@ bool config_check(const struct daemon_config *c, GError **error)
 			"there is no drive and no device; give --optical disc=FILE (or --optical "
 			"id=cd0 for an empty one), or --device edu");
 	}
-	if (!c->attachments->len)
+	if (!c->attachments->len) {
 		return err_set(error, EINVAL,
 			       "nothing is attached; give --attach %s-user,socket=PATH",
 			       c->opticals->len ? "vhost" : "vfio");
+	}
 	for (unsigned i = 0; i < c->attachments->len; i++) {
 		const struct attach_config *a = c->attachments->pdata[i];
 

@@ -318,18 +318,13 @@ static co_fn void stop_drive(struct outboard_daemon *d, struct daemon_drive *dd,
 	g_free(dd->disc_path);
 }
 
-struct ending {
-	struct daemon_attachment *attachment;
-	struct co_drain *all;
-};
-
 static void end_attachment(void *arg)
 {
-	struct ending *e = arg;
+	struct daemon_attachment *da = arg;
 
-	vhost_user_free(e->attachment->vhost);
-	vfio_user_free(e->attachment->vfio);
-	co_drain_leave(e->all);
+	vhost_user_free(da->vhost);
+	vfio_user_free(da->vfio);
+	co_drain_leave(da->ending);
 }
 
 /*
@@ -338,13 +333,14 @@ static void end_attachment(void *arg)
  */
 static co_fn void end_attachments(struct outboard_daemon *d)
 {
-	g_autofree struct ending *endings = g_new0(struct ending, d->attachments->len + 1);
 	struct co_drain all = {0};
 
 	for (unsigned i = 0; i < d->attachments->len; i++) {
-		endings[i] = (struct ending){daemon_attachment(d, i), &all};
+		struct daemon_attachment *da = daemon_attachment(d, i);
+
+		da->ending = &all;
 		co_drain_enter(&all);
-		co_start(d->loop, end_attachment, &endings[i]);
+		co_start(d->loop, end_attachment, da);
 	}
 	co_drain_wait(&all);
 }

@@ -49,6 +49,7 @@ struct daemon_attachment {
 	struct vhost_user *vhost;           /* or NULL */
 	struct vfio_user *vfio;             /* or NULL: */
 	const struct device_config *device; /* what it shows */
+	struct co_drain *ending;            /* the daemon's own */
 };
 
 unsigned daemon_drives(const struct outboard_daemon *d);
