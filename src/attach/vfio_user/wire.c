@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONTROL_FDS = 253 /* in one message, by Linux */, SPARE_LEN = 4096 };
+enum { CONTROL_FDS = 253 /* in one message, by Linux */, SPARE_LEN = 4096, SMALL_LEN = 128 };
 
 struct wire_out {
 	struct wire_out *next;
@@ -298,6 +298,25 @@ static int enqueue(struct wire *w, const struct iovec *iov, unsigned n, size_t s
 	return 0;
 }
 
+/* Nearly every message: in one piece a system call costs the kernel half a microsecond less. */
+static ssize_t send_small(int fd, const struct iovec *iov, unsigned n)
+{
+	uint8_t buf[SMALL_LEN];
+	size_t len = 0;
+	ssize_t res;
+
+	for (unsigned i = 0; i < n; i++) {
+		memcpy(buf + len, iov[i].iov_base, iov[i].iov_len);
+		len += iov[i].iov_len;
+	}
+	do
+		res = send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (res < 0 && errno == EINTR);
+	if (res < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+	return res;
+}
+
 int wire_send(struct wire *w, const uint8_t *header, const struct iovec *more, unsigned n,
 	      const int *fds, unsigned n_fds)
 {
@@ -311,7 +330,8 @@ int wire_send(struct wire *w, const uint8_t *header, const struct iovec *more, u
 		len += more[i].iov_len;
 	}
 	if (!w->out) {
-		sent = send_some(w->fd, iov, n + 1, fds, n_fds);
+		sent = len <= SMALL_LEN && !n_fds ? send_small(w->fd, iov, n + 1)
+						  : send_some(w->fd, iov, n + 1, fds, n_fds);
 		if (sent < 0 || (size_t)sent == len)
 			return sent < 0 ? (int)sent : 0;
 	}
