@@ -20,37 +20,74 @@ static json_t *file_argument(const char *path, GError **error)
 	return j;
 }
 
-/* What goes with the command; NULL with error set when the operands do not fit. */
-static json_t *make_arguments(const struct args *a, const char *command, GError **error)
+/* A plug-in's path is ours, not the daemon's; it stands first, up to a comma or its end. */
+static json_t *device_argument(const char *spec, GError **error)
+{
+	size_t first = strcspn(spec, ",=");
+	g_autofree char *cwd = g_get_current_dir();
+	g_auto(GStrv) parts = g_strsplit(cwd, ",", -1);
+	g_autofree char *doubled = g_strjoinv(",,", parts);
+	g_autofree char *full = *spec != '/' && memchr(spec, '/', first)
+					? g_strconcat(doubled, "/", spec, NULL)
+					: g_strdup(spec);
+	json_t *j = json_string(full);
+
+	if (!j)
+		err_set(error, EILSEQ, "%s: it is not UTF-8, which the control socket needs", spec);
+	return j;
+}
+
+static bool set_argument(json_t *j, const char *key, json_t *value)
+{
+	return value && !json_object_set_new(j, key, value);
+}
+
+/* What the operands of a command are called; those in [] may be left out. */
+static const struct syntax {
+	const char *name, *operands;
+	unsigned min, max;
+} syntaxes[] = {
+	{"status", "", 0, 0},          {"insert", "[ID] FILE", 1, 2},
+	{"eject", "[ID]", 0, 1},       {"add-device", "DEVICE SOCKET", 2, 2},
+	{"remove-device", "ID", 1, 1}, {"quit", "", 0, 0},
+};
+
+static bool check_operands(const struct args *a, const struct syntax *s, GError **error)
 {
 	unsigned n = args_operands(a) - 1;
-	bool insert = !strcmp(command, "insert"), eject = !strcmp(command, "eject");
-	const char *id = insert ? (n == 2 ? args_operand(a, 1) : NULL) : args_operand(a, 1);
+
+	if (n < s->min)
+		return err_set(error, EINVAL, "%s needs %s", s->name,
+			       !strcmp(s->name, "insert") ? "a FILE" : s->operands);
+	if (n > s->max)
+		return err_set(error, EINVAL, "'%s' is too much", args_operand(a, n));
+	if (args_has(a, "force") && strcmp(s->name, "eject") != 0)
+		return err_set(error, EINVAL, "--force is for eject");
+	return true;
+}
+
+static bool fill_arguments(const struct args *a, const char *command, json_t *j, GError **error)
+{
+	unsigned n = args_operands(a) - 1;
+	bool insert = !strcmp(command, "insert");
+
+	if (!strcmp(command, "add-device"))
+		return set_argument(j, "device", device_argument(args_operand(a, 1), error)) &&
+		       set_argument(j, "socket", file_argument(args_operand(a, 2), error));
+	if (n > insert && !set_argument(j, "id", json_string(args_operand(a, 1))))
+		return err_set(error, EILSEQ, "%s: the name is not UTF-8", args_operand(a, 1));
+	if (!strcmp(command, "eject"))
+		json_object_set_new(j, "force", json_boolean(args_has(a, "force")));
+	return !insert || set_argument(j, "disc", file_argument(args_operand(a, n), error));
+}
+
+/* What goes with the command; NULL with error set when the operands do not fit. */
+static json_t *make_arguments(const struct args *a, const struct syntax *s, GError **error)
+{
 	json_t *j = json_object();
 
-	if (insert ? n < 1 : n > eject) {
-		err_set(error, EINVAL, insert ? "insert needs a FILE" : "'%s' is too much",
-			args_operand(a, n));
-		goto fail;
-	}
-	if (args_has(a, "force") && !eject) {
-		err_set(error, EINVAL, "--force is for eject");
-		goto fail;
-	}
-	if (id)
-		json_object_set_new(j, "id", json_string(id));
-	if (eject)
-		json_object_set_new(j, "force", json_boolean(args_has(a, "force")));
-	if (insert) {
-		json_t *file = file_argument(args_operand(a, n), error);
-
-		if (!file)
-			goto fail;
-		json_object_set_new(j, "disc", file);
-	}
-	return j;
-
-fail:
+	if (check_operands(a, s, error) && fill_arguments(a, s->name, j, error))
+		return j;
 	json_decref(j);
 	return NULL;
 }
@@ -101,28 +138,41 @@ static void print_status(const json_t *status)
 
 static int unknown(const struct args *a, const char *command)
 {
-	static const char *const names[] = {"status", "insert", "eject", "quit"};
-	const char *near = suggest_nearest(command, names, G_N_ELEMENTS(names));
+	const char *names[G_N_ELEMENTS(syntaxes)], *near;
 
+	for (unsigned i = 0; i < G_N_ELEMENTS(syntaxes); i++)
+		names[i] = syntaxes[i].name;
+	near = suggest_nearest(command, names, G_N_ELEMENTS(names));
 	if (near)
 		return cli_misused_text(a, "there is no '%s'; did you mean '%s'?", command, near);
-	return cli_misused_text(a, "there is no '%s'; there are status, insert, eject and quit",
+	return cli_misused_text(a,
+				"there is no '%s'; there are status, insert, eject, add-device, "
+				"remove-device and quit",
 				command);
+}
+
+static const struct syntax *find_syntax(const char *command)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(syntaxes); i++) {
+		if (!strcmp(syntaxes[i].name, command))
+			return &syntaxes[i];
+	}
+	return NULL;
 }
 
 static int run_ctl(const struct args *a)
 {
-	static const char *const names[] = {"status", "insert", "eject", "quit", NULL};
 	const char *command = args_operand(a, 0), *path = args_value(a, "socket");
+	const struct syntax *syntax = find_syntax(command);
 	json_t *arguments, *result;
 	GError *error = NULL;
 
-	if (!g_strv_contains(names, command))
+	if (!syntax)
 		return unknown(a, command);
 	if (!path)
 		return cli_misused_text(a, "--socket PATH is missing: the one that 'outboard serve "
 					   "--control' was given");
-	arguments = make_arguments(a, command, &error);
+	arguments = make_arguments(a, syntax, &error);
 	if (!arguments)
 		return cli_misused(a, error);
 	result = control_ask(path, command, arguments, &error);
@@ -133,6 +183,8 @@ static int run_ctl(const struct args *a)
 		return cli_print_json(a, result);
 	if (!strcmp(command, "status"))
 		print_status(result);
+	if (!strcmp(command, "add-device"))
+		printf("%s\n", text_of(result, "id", "?"));
 	json_decref(result);
 	return cli_finish_output(a, STATUS_DONE);
 }
@@ -147,7 +199,7 @@ static const struct cli_option ctl_options[] = {
 const struct cli_command command_ctl = {
 	.name = "ctl",
 	.options = ctl_options,
-	.operands = "status|insert|eject|quit [ID] [FILE]",
+	.operands = "status|insert|eject|add-device|remove-device|quit [OPERAND...]",
 	.min_operands = 1,
 	.max_operands = 3,
 	.run = run_ctl,

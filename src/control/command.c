@@ -79,34 +79,35 @@ static json_t *drive_json(struct daemon_drive *dd)
 	return j;
 }
 
-struct device_status {
-	struct daemon_device *device;
-	json_t *json;
-};
-
-/* On the loop's stack, as everything that talks to a function. */
-static void read_device(void *arg)
+static json_t *device_json(struct daemon_device *dd)
 {
-	struct device_status *s = arg;
-	struct pci_function *f = device_function(s->device->device);
+	struct pci_function *f = device_function(dd->device);
 	g_autofree char *vendor = NULL, *id = NULL;
 	uint8_t ids[4];
 
 	pci_function_config_read(f, CFG_VENDOR, ids, sizeof(ids));
 	vendor = g_strdup_printf("0x%04x", get_le16(ids));
 	id = g_strdup_printf("0x%04x", get_le16(ids + 2));
-	s->json = json_pack("{s:s, s:o, s:s, s:s, s:s, s:b}", "id", device_id(s->device->device),
-			    "driver", file_name_json(s->device->config->driver), "class",
-			    device_class_name(s->device->device), "vendor", vendor, "device", id,
-			    "stopped", pci_function_is_stopped(f));
+	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:b}", "id", device_id(dd->device), "driver",
+			 file_name_json(dd->config->driver), "class", device_class_name(dd->device),
+			 "vendor", vendor, "device", id, "stopped", pci_function_is_stopped(f));
 }
 
-static co_fn json_t *device_json(struct daemon_device *dd)
-{
-	struct device_status s = {.device = dd};
+struct devices_status {
+	struct outboard_daemon *daemon;
+	json_t *json;
+};
 
-	pci_on_loop_stack(read_device, &s);
-	return s.json;
+/*
+ * On the loop's stack, as everything that talks to a function, and all in one go: devices come and
+ * go whenever a command yields.
+ */
+static void read_devices(void *arg)
+{
+	struct devices_status *s = arg;
+
+	for (unsigned i = 0; i < daemon_devices(s->daemon); i++)
+		json_array_append_new(s->json, device_json(daemon_device(s->daemon, i)));
 }
 
 static json_t *vhost_user_json(const struct daemon_attachment *da)
@@ -146,8 +147,7 @@ static co_fn json_t *status(struct outboard_daemon *d, const json_t *args, GErro
 	(void)error;
 	for (unsigned i = 0; i < daemon_drives(d); i++)
 		json_array_append_new(drives, drive_json(daemon_drive(d, i)));
-	for (unsigned i = 0; i < daemon_devices(d); i++)
-		json_array_append_new(devices, device_json(daemon_device(d, i)));
+	pci_on_loop_stack(read_devices, &(struct devices_status){d, devices});
 	for (unsigned i = 0; i < daemon_attachments(d); i++)
 		json_array_append_new(attachments, attachment_json(daemon_attachment(d, i)));
 	return json_pack("{s:s, s:o, s:o, s:o}", "loop", loop_backend_name(daemon_loop(d)),
@@ -182,6 +182,32 @@ static co_fn json_t *eject(struct outboard_daemon *d, const json_t *args, GError
 	return daemon_eject(d, dd, json_is_true(force), error) ? json_object() : NULL;
 }
 
+static const char *get_text(const json_t *args, const char *key, const char *what, GError **error)
+{
+	const char *text = text_or_null(json_object_get(args, key));
+
+	if (text && *text)
+		return text;
+	err_set(error, EINVAL, "'%s' must be %s", key, what);
+	return NULL;
+}
+
+static co_fn json_t *add_device(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	const char *spec = get_text(args, "device", "a device and its properties", error);
+	const char *path = spec ? get_text(args, "socket", "the path of a socket", error) : NULL;
+	const char *id = path ? daemon_add_device(d, spec, path, error) : NULL;
+
+	return id ? json_pack("{s:s}", "id", id) : NULL;
+}
+
+static co_fn json_t *remove_device(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	const char *id = get_text(args, "id", "the name of a device", error);
+
+	return id && daemon_remove_device(d, id, error) ? json_object() : NULL;
+}
+
 static co_fn json_t *quit(struct outboard_daemon *d, const json_t *args, GError **error)
 {
 	(void)args;
@@ -198,6 +224,8 @@ static const struct command {
 	{"status", status, {NULL}},
 	{"insert", insert, {"id", "disc", NULL}},
 	{"eject", eject, {"id", "force", NULL}},
+	{"add-device", add_device, {"device", "socket", NULL}},
+	{"remove-device", remove_device, {"id", NULL}},
 	{"quit", quit, {NULL}},
 };
 

@@ -13,12 +13,14 @@
  * ENOENT no such command, drive or file; EINVAL arguments; others by what failed. args is borrowed
  * and may be NULL.
  *
- *   status                                {"drives": [], "devices": [], "attachments": []}
- *   insert  {"id": "cd0", "disc": PATH}   {}
- *   eject   {"id": "cd0", "force": false} {}
- *   quit                                  {}
+ *   status                                             {"drives": [], "devices": [], ...}
+ *   insert         {"id": "cd0", "disc": PATH}         {}
+ *   eject          {"id": "cd0", "force": false}       {}
+ *   add-device     {"device": SPEC, "socket": PATH}    {"id": "dev0"}
+ *   remove-device  {"id": "dev0"}                      {}
+ *   quit                                               {}
  *
- * id may be left out where there is one drive only.
+ * A drive's id may be left out where there is one drive only.
  */
 co_fn json_t *command_execute(struct outboard_daemon *d, const char *name, const json_t *args,
 			      GError **error);

@@ -104,7 +104,7 @@ const struct device_config *config_find_device(const struct daemon_config *c, co
 const struct device_config *config_attached_device(const struct daemon_config *c,
 						   const struct attach_config *a)
 {
-	return a->device ? config_find_device(c, a->device) : c->devices->pdata[0];
+	return config_find_device(c, a->device);
 }
 
 /* The id becomes part of a file name and of lists with ':' between. */
@@ -348,7 +348,7 @@ static bool check_drives(const struct daemon_config *c, const struct attach_conf
 /* A device has one machine at a time, so one way in is enough. */
 static bool check_device(const struct daemon_config *c, unsigned at, GError **error)
 {
-	const struct attach_config *a = c->attachments->pdata[at];
+	struct attach_config *a = c->attachments->pdata[at];
 	const struct device_config *d;
 
 	if (!c->devices->len) {
@@ -363,6 +363,8 @@ static bool check_device(const struct daemon_config *c, unsigned at, GError **er
 			       "device=ID",
 			       a->socket, c->devices->len);
 	}
+	if (!a->device)
+		a->device = g_strdup(((const struct device_config *)c->devices->pdata[0])->id);
 	d = config_attached_device(c, a);
 	if (!d) {
 		return err_set(error, ENOENT,
@@ -383,7 +385,7 @@ static bool check_device(const struct daemon_config *c, unsigned at, GError **er
 	return true;
 }
 
-bool config_check(const struct daemon_config *c, GError **error)
+bool config_check(struct daemon_config *c, GError **error)
 {
 	if (!c->opticals->len && !c->devices->len) {
 		return err_set(

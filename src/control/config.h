@@ -29,7 +29,7 @@ struct attach_config {
 	enum attach_kind kind;
 	char *socket;
 	/* vfio-user: */
-	char *device; /* its id; NULL: the only one */
+	char *device; /* its id; NULL until config_check(): the only one */
 	/* vhost-user: */
 	char **drives;    /* ids, target 0 first; NULL: all drives in their order */
 	unsigned queues;  /* 0: the back end's default */
@@ -65,9 +65,9 @@ bool config_add_device(struct daemon_config *c, const char *text, GError **error
 bool config_add_attachment(struct daemon_config *c, const char *text, GError **error);
 /*
  * Whether it all fits together: drives and devices exist, sockets are used once, something is
- * attached.
+ * attached. Says of each vfio-user attachment which device it shows.
  */
-bool config_check(const struct daemon_config *c, GError **error);
+bool config_check(struct daemon_config *c, GError **error);
 const struct optical_config *config_find_optical(const struct daemon_config *c, const char *id);
 const struct device_config *config_find_device(const struct daemon_config *c, const char *id);
 /* That of a vfio-user attachment, in a config that passed config_check(). */

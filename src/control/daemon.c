@@ -19,7 +19,7 @@
 
 struct outboard_daemon {
 	struct loop *loop;
-	const struct daemon_config *config;
+	struct daemon_config *config;
 	GArray *drives;      /* struct daemon_drive */
 	GArray *devices;     /* struct daemon_device */
 	GArray *attachments; /* struct daemon_attachment */
@@ -247,6 +247,83 @@ static bool start_attachment(struct outboard_daemon *d, const struct attach_conf
 	return true;
 }
 
+/* The attachment's text: commas in a path are doubled. */
+static struct attach_config *configure_socket(struct outboard_daemon *d, const char *socket,
+					      const char *id, GError **error)
+{
+	GPtrArray *all = d->config->attachments;
+	g_auto(GStrv) parts = g_strsplit(socket, ",", -1);
+	g_autofree char *path = g_strjoinv(",,", parts);
+	g_autofree char *text = g_strdup_printf("vfio-user,socket=%s,device=%s", path, id);
+
+	return config_add_attachment(d->config, text, error) ? all->pdata[all->len - 1] : NULL;
+}
+
+co_fn const char *daemon_add_device(struct outboard_daemon *d, const char *text, const char *socket,
+				    GError **error)
+{
+	GPtrArray *devices = d->config->devices;
+	struct device_config *c;
+	struct attach_config *a;
+
+	if (!config_add_device(d->config, text, error))
+		return NULL;
+	/* Its names are taken from here on, also while start_device() yields. */
+	c = devices->pdata[devices->len - 1];
+	a = configure_socket(d, socket, c->id, error);
+	if (a && config_check(d->config, error) && start_device(d, c, error)) {
+		struct device *made = daemon_device(d, d->devices->len - 1)->device;
+
+		if (start_attachment(d, a, error))
+			return c->id;
+		g_array_set_size(d->devices, d->devices->len - 1);
+		device_free(made);
+	}
+	if (a)
+		g_ptr_array_remove(d->config->attachments, a);
+	g_ptr_array_remove(devices, c);
+	return NULL;
+}
+
+/* Takes the device's attachment out of the list; zeroed when it has none. */
+static struct daemon_attachment take_attachment(struct outboard_daemon *d,
+						const struct device_config *c)
+{
+	struct daemon_attachment da = {NULL};
+
+	for (unsigned i = 0; i < d->attachments->len; i++) {
+		if (daemon_attachment(d, i)->device != c)
+			continue;
+		da = *daemon_attachment(d, i);
+		g_array_remove_index(d->attachments, i);
+		break;
+	}
+	return da;
+}
+
+co_fn bool daemon_remove_device(struct outboard_daemon *d, const char *id, GError **error)
+{
+	struct daemon_device dd = {NULL};
+	struct daemon_attachment da;
+	unsigned i = 0;
+
+	while (i < d->devices->len && strcmp(daemon_device(d, i)->config->id, id) != 0)
+		i++;
+	if (i == d->devices->len)
+		return err_set(error, ENOENT, "there is no device '%s'", id);
+	/* Out of all lists before the first yield: nobody finds it half taken down. */
+	dd = *daemon_device(d, i);
+	da = take_attachment(d, dd.config);
+	g_array_remove_index(d->devices, i);
+	vfio_user_free(da.vfio);
+	device_free(dd.device);
+	/* Only now may its names be used again. */
+	if (da.config)
+		g_ptr_array_remove(d->config->attachments, (void *)da.config);
+	g_ptr_array_remove(d->config->devices, (void *)dd.config);
+	return true;
+}
+
 static co_fn bool start_all(struct outboard_daemon *d, GError **error)
 {
 	for (unsigned i = 0; i < d->config->opticals->len; i++) {
@@ -272,7 +349,7 @@ static co_fn bool start_all(struct outboard_daemon *d, GError **error)
 	return true;
 }
 
-co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemon_config *config,
+co_fn struct outboard_daemon *daemon_start(struct loop *loop, struct daemon_config *config,
 					   GError **error)
 {
 	struct outboard_daemon *d = g_new0(struct outboard_daemon, 1);

@@ -15,10 +15,10 @@ struct outboard_daemon;
 
 /*
  * Opens discs, drives, devices, attachments and the control socket; only when all of it worked does
- * any socket appear. The config is borrowed for the daemon's life and must have passed
- * config_check(). NULL on error, with nothing left open.
+ * any socket appear. The config is borrowed for the daemon's life, in which devices come into it
+ * and go out of it, and must have passed config_check(). NULL on error, with nothing left open.
  */
-co_fn struct outboard_daemon *daemon_start(struct loop *loop, const struct daemon_config *config,
+co_fn struct outboard_daemon *daemon_start(struct loop *loop, struct daemon_config *config,
 					   GError **error);
 /*
  * Ends attachments in an orderly way (a connected vfio-user client takes half a second, two at
@@ -68,3 +68,12 @@ co_fn bool daemon_insert(struct outboard_daemon *d, struct daemon_drive *drive, 
 			 GError **error);
 co_fn bool daemon_eject(struct outboard_daemon *d, struct daemon_drive *drive, bool force,
 			GError **error);
+
+/*
+ * Makes a device from its option text (config_add_device()) and shows it at a socket of its own:
+ * its id, the config's, or NULL with everything as it was.
+ */
+co_fn const char *daemon_add_device(struct outboard_daemon *d, const char *text, const char *socket,
+				    GError **error);
+/* Ends its attachment in the orderly way, then the device. */
+co_fn bool daemon_remove_device(struct outboard_daemon *d, const char *id, GError **error);

@@ -127,6 +127,32 @@ def test_serve(tmp_path):
                 child.kill()
 
 
+def test_add_and_remove(tmp_path):
+    child, _ = serve(tmp_path, "--optical", "id=cd0", "--attach", f"vhost-user,socket={tmp_path}/drives")
+    with child:
+        try:
+            control = ("ctl", "-s", tmp_path / "ctl")
+            assert outboard(*control, "add-device", "edu", tmp_path / "one").stdout == "dev0\n"
+            (tmp_path / "here").mkdir()
+            (tmp_path / "here/my.so").symlink_to(PLUGIN)
+            done = outboard(*control, "add-device", "./my.so,id=two", "two", cwd=tmp_path / "here")    # our folder
+            assert done.stdout == "two\n"
+            refused(*control, "add-device", "edu,dma-mask=x", tmp_path / "three", says="dma-mask=x")
+            with connect(tmp_path / "one") as one, connect(tmp_path / "here/two") as two:
+                assert register(one, 0) == register(two, 0) == 0x010000ed
+                outboard(*control, "remove-device", "two")
+                assert two.recv(1) == b""
+                assert register(one, 0) == 0x010000ed
+            assert [d["id"] for d in outboard_json(*control, "status")["devices"]] == ["dev0"]
+            assert not (tmp_path / "here/two").exists() and not (tmp_path / "three").exists()
+            refused(*control, "remove-device", "two", says="there is no device 'two'")
+            child.terminate()
+            assert child.wait(20) == 0 and child.stderr.read() == ""
+        finally:
+            if child.poll() is None:
+                child.kill()
+
+
 def test_plain_ready_line(tmp_path):
     with subprocess.Popen([BIN, "serve", "--device", "edu", "--attach", f"vfio-user,socket={tmp_path}/s"],
                           stdout=subprocess.PIPE, text=True) as child:

@@ -243,6 +243,8 @@ static void test_check_devices(void **state)
 	assert_int_equal(a->kind, ATTACH_VFIO_USER);
 	assert_string_equal(config_attached_device(&config, a)->id, "a");
 	assert_true(config_add_device(&config, "edu,id=b", NULL));
+	assert_true(config_check(&config, NULL)); /* it was said which */
+	attach("vfio-user,socket=/s");
 	refuse_all("say which with device=ID");
 	attach("vfio-user,socket=/s,device=c");
 	refuse_all("device=c: there is no such device");

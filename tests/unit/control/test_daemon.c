@@ -411,6 +411,51 @@ static void test_devices(void **state)
 	run(body_devices);
 }
 
+/* What fails to be added leaves no trace; what is removed can be added again under the same names.
+ */
+static void body_change_devices(struct fixture *f)
+{
+	g_autofree char *add =
+		g_strdup_printf("{\"device\": \"edu,id=x\", \"socket\": \"%s,x\"}", f->socket);
+	g_autofree char *wrong = g_strdup_printf(
+		"{\"device\": \"edu,id=y,dma-mask=q\", \"socket\": \"%s.y\"}", f->socket);
+	g_autofree char *same =
+		g_strdup_printf("{\"device\": \"edu,id=y\", \"socket\": \"%s,x\"}", f->socket);
+	g_autofree char *taken =
+		g_strdup_printf("{\"device\": \"edu,id=y\", \"socket\": \"%s/none/s\"}", f->dir);
+	g_autofree char *path = g_strconcat(f->socket, ",x", NULL);
+	struct outboard_daemon *d;
+
+	configure(f, "");
+	d = daemon_start(f->loop, &f->config, NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		command(d, "add-device", add, NULL);
+		check(daemon_devices(d) == 1 && daemon_attachments(d) == 2 && !access(path, F_OK));
+		command(d, "add-device", add, "another device has that id");
+		command(d, "add-device", wrong, "dma-mask=q: must be a number");
+		command(d, "add-device", same, "is given twice");
+		command(d, "add-device", taken, "none/s");
+		command(d, "add-device", "{\"device\": \"edu\"}", "'socket' must be");
+		command(d, "remove-device", "{\"id\": \"y\"}", "there is no device 'y'");
+		command(d, "remove-device", "{\"id\": \"cd0\"}", "there is no device 'cd0'");
+		check(f->config.devices->len == 1 && f->config.attachments->len == 2);
+		check(daemon_devices(d) == 1 && daemon_attachments(d) == 2);
+		if (i)
+			break;
+		command(d, "remove-device", "{\"id\": \"x\"}", NULL);
+		check(daemon_devices(d) == 0 && daemon_attachments(d) == 1 && access(path, F_OK));
+		check(f->config.devices->len == 0 && f->config.attachments->len == 1);
+	}
+	daemon_free(d);
+	check(access(path, F_OK));
+}
+
+static void test_change_devices(void **state)
+{
+	(void)state;
+	run(body_change_devices);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +466,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_devices, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_devices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_change_devices, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
