@@ -38,7 +38,8 @@ void vfu_irqs_init(struct vfu_conn *c)
 	for (unsigned i = 0; i < VFU_IRQS; i++) {
 		c->irqs.n[i] = vfu_irq_count(c, i);
 		c->irqs.fds[i] = g_new(int, c->irqs.n[i]);
-		memset(c->irqs.fds[i], 0xff, c->irqs.n[i] * sizeof(int));
+		for (unsigned k = 0; k < c->irqs.n[i]; k++)
+			c->irqs.fds[i][k] = -1;
 	}
 }
 
