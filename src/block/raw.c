@@ -27,15 +27,17 @@ static co_fn bool raw_open(struct block_node *node, struct opts *options, GError
 		return false;
 	if (!block_open_child(node, options, error))
 		return false;
-	if (raw->start > node->file->length)
+	if (raw->start > node->file->length) {
 		return err_set(error, EINVAL,
 			       "offset=%" PRIu64 " is behind the end (%" PRIu64 " bytes)",
 			       raw->start, node->file->length);
-	if (size > node->file->length - raw->start)
+	}
+	if (size > node->file->length - raw->start) {
 		return err_set(error, EINVAL,
 			       "size=%" PRIu64 " from offset %" PRIu64
 			       " runs over the end (%" PRIu64 " bytes)",
 			       size, raw->start, node->file->length);
+	}
 	raw->window = raw->start > 0 || size > 0;
 	node->length = size > 0 ? size : node->file->length - raw->start;
 	return true;

@@ -44,11 +44,12 @@ bool store_check_state(const struct disc_store *s, const struct disc_state *stat
 	for (unsigned i = 0; i < state->punches->len; i++) {
 		const struct disc_punch *p = &g_array_index(state->punches, struct disc_punch, i);
 
-		if (p->off > s->super.meta_off || p->len > s->super.meta_off - p->off)
+		if (p->off > s->super.meta_off || p->len > s->super.meta_off - p->off) {
 			return err_set(error, EINVAL,
 				       "pending punch %u (%" PRIu64 " bytes at 0x%" PRIx64
 				       ") is not in a plane",
 				       i, p->len, p->off);
+		}
 	}
 	return rows_check_state(state, error);
 }
@@ -98,10 +99,11 @@ static co_fn bool begin_writing(struct disc_store *s, const struct super_found *
 		rows_from_state(&s->scratch, state, s->epoch, &s->committed);
 		res = slot_checkpoint(s, &s->scratch, true);
 	}
-	if (res < 0)
+	if (res < 0) {
 		return err_set_errno(error, -res,
 				     "it cannot be written (checkpoint at 0x%" PRIx64 ")",
 				     s->super.slots[!s->slot.index].state_off);
+	}
 	rows_swap(&s->committed, &s->scratch);
 	progress_map(s);
 	progress_follow(s, state, true);
@@ -116,12 +118,13 @@ static bool may_write(const struct disc_store *s, GError **error)
 		return true;
 	if (!block_is_writable(s->node))
 		return err_set(error, EROFS, "the file is opened read-only");
-	if (s->super.ro_compatible)
+	if (s->super.ro_compatible) {
 		return err_set(error, ENOTSUP,
 			       "made by a newer version (feature bits 0x%" PRIx64
 			       "), this program can "
 			       "only read it: open it read-only or use a newer outboard",
 			       s->super.ro_compatible);
+	}
 	return true;
 }
 

@@ -283,10 +283,11 @@ static bool check_blobs(const struct disc_state *s, GError **error)
 			const struct disc_blob *other =
 				&g_array_index(s->blobs, struct disc_blob, k);
 
-			if (other->type == blob->type && other->key == blob->key)
+			if (other->type == blob->type && other->key == blob->key) {
 				return err_set(error, EINVAL,
 					       "blobs %u and %u: both of type %u, key %u", k, i,
 					       blob->type, blob->key);
+			}
 		}
 	}
 	return true;
