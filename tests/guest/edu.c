@@ -5,6 +5,8 @@
  *   edu intx BDF UIO N    N interrupts on the line, through uio_pci_generic
  *   edu dma BDF ROUNDS    both ways with pages found by /proc/self/pagemap
  *   edu vfio BDF N        through vfio-pci behind an IOMMU: N MSIs, N interrupts on the line, DMA
+ *   edu toy BDF           the tests' other device (toy.h): I/O ports, shared memory, doorbells
+ *   edu msix BDF N        its eight vectors of MSI-X, through vfio-pci, N times each
  *
  * Prints what it saw; exit status 0 when all of it was right.
  */
@@ -313,6 +315,104 @@ static void test_vfio(const char *bdf, unsigned n)
 	}
 }
 
+static int open_resource(const char *bdf, unsigned index)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource%u", bdf, index);
+	fd = open(path, O_RDWR | O_SYNC);
+	if (fd < 0)
+		fail(path);
+	return fd;
+}
+
+static volatile uint8_t *map_resource(const char *bdf, unsigned index, size_t len)
+{
+	int fd = open_resource(bdf, index);
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		fail("mmap");
+	return p;
+}
+
+/* Writes to [from, to) of a BAR and reads it back, in three widths. */
+static void test_memory(const char *what, volatile uint8_t *p, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i += 8)
+		*(volatile uint64_t *)(p + i) = i * 0x0101010101010101ull;
+	for (unsigned i = from; i < to; i += 8) {
+		p[i] = (uint8_t)~p[i];
+		if (*(volatile uint32_t *)(p + i + 4) !=
+			    (uint32_t)(i * 0x0101010101010101ull >> 32) ||
+		    p[i] != (uint8_t)~i)
+			check(what, p[i], (uint8_t)~i);
+	}
+	check(what, to - from, to - from);
+}
+
+static void test_toy(const char *bdf)
+{
+	volatile uint8_t *regs, *mixed;
+	int ports = open_resource(bdf, 1);
+
+	set_command(bdf);
+	regs = map_resource(bdf, 0, PAGE);
+	mixed = map_resource(bdf, 2, 0x10000);
+	check("toy", *(volatile uint32_t *)regs, 0x70790001);
+	for (unsigned i = 0; i < 16; i++) {
+		uint8_t out = (uint8_t)(i * 17), in = 0;
+
+		if (pwrite(ports, &out, 1, i) != 1 || pread(ports, &in, 1, i) != 1)
+			fail("I/O port");
+		if (in != out)
+			check("I/O port", in, out);
+	}
+	test_memory("area", mixed, 0x1000, 0x3000);
+	test_memory("area", mixed, 0x8000, 0x9000);
+	check("register", *(volatile uint32_t *)(mixed + 0x3000), 0x5a5a5a5a);
+	check("register", *(volatile uint32_t *)(mixed + 0x9000), 0x5a5a5a5a);
+	test_memory("page", map_resource(bdf, 4, PAGE), 0, PAGE);
+	for (unsigned i = 0; i < 1000; i++)
+		*(volatile uint32_t *)(regs + 0x80) = i;
+	check("doorbells", *(volatile uint32_t *)(regs + 0x5c), 1000);
+}
+
+static void test_msix(const char *bdf, unsigned rounds)
+{
+	struct vfio_region_info region = {.argsz = sizeof(region), .index = 0};
+	struct vfio_region_info config = {.argsz = sizeof(config), .index = 7};
+	uint32_t room[16] = {0};
+	struct vfio_irq_set *set = (struct vfio_irq_set *)room;
+	uint16_t command = 6;
+	uint64_t count;
+	int container, dev = open_vfio(bdf, &container), fds[8];
+
+	if (ioctl(dev, VFIO_DEVICE_GET_REGION_INFO, &region) ||
+	    ioctl(dev, VFIO_DEVICE_GET_REGION_INFO, &config))
+		fail("regions");
+	bar = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, dev, (off_t)region.offset);
+	if (bar == MAP_FAILED || pwrite(dev, &command, 2, (off_t)config.offset + 4) != 2)
+		fail("BAR");
+	for (unsigned i = 0; i < 8; i++)
+		fds[i] = eventfd(0, EFD_NONBLOCK);
+	set->argsz = sizeof(*set) + sizeof(fds);
+	set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
+	set->index = VFIO_PCI_MSIX_IRQ_INDEX;
+	set->count = 8;
+	memcpy(set->data, fds, sizeof(fds));
+	if (ioctl(dev, VFIO_DEVICE_SET_IRQS, set))
+		fail("VFIO_DEVICE_SET_IRQS");
+	for (unsigned i = 0; i < 8 * rounds; i++) {
+		wr(0x14, i % 8);
+		wait_fd(fds[i % 8], "MSI-X");
+		if (read(fds[i % 8], &count, 8) != 8)
+			fail("eventfd");
+	}
+	check("vectors", 8, 8);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 2 ? argv[1] : "";
@@ -323,9 +423,17 @@ int main(int argc, char **argv)
 		test_vfio(argv[2], n);
 		return 0;
 	}
+	if (strcmp(what, "toy") == 0) {
+		test_toy(argv[2]);
+		return 0;
+	}
+	if (strcmp(what, "msix") == 0) {
+		test_msix(argv[2], n);
+		return 0;
+	}
 	if (strcmp(what, "regs") != 0 && strcmp(what, "dma") != 0 &&
 	    (strcmp(what, "intx") || argc != 5)) {
-		fprintf(stderr, "usage: edu regs|dma|vfio BDF [N], edu intx BDF UIO N\n");
+		fprintf(stderr, "usage: edu regs|dma|vfio|toy|msix BDF [N], edu intx BDF UIO N\n");
 		return 2;
 	}
 	map_bar(argv[2]);

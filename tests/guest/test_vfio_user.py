@@ -162,6 +162,33 @@ def test_msi_behind_an_iommu(guest_dir, program):
         guest.poweroff()
 
 
+def test_ports_and_shared_memory(guest_dir, program):
+    """I/O BARs, and BARs whose memory the guest reaches without a message."""
+    with Server(guest_dir, "toy") as server, \
+            Guest(guest_dir, qemu=QEMU, args=devices(server)) as guest:
+        guest.put(program, "/usr/bin/edu", 0o755)
+        bdf, = find(guest, device_id="0x7079")
+        guest.run(f"echo 1 > /sys/bus/pci/devices/{bdf}/enable")
+        print(guest.text(f"edu toy {bdf}"))
+        guest.poweroff()
+
+
+def test_msix_vectors(guest_dir, program):
+    """Eight vectors, each on its own, behind a root port."""
+    with Server(guest_dir, "toy") as server, \
+            Guest(guest_dir, qemu=QEMU, machine="q35", append="intel_iommu=on iommu=nopt",
+                  args=["-device", "intel-iommu,caching-mode=on",
+                        "-device", "pcie-root-port,id=rp0,chassis=1,slot=1",
+                        *devices(server, bus="rp0")]) as guest:
+        guest.put(program, "/usr/bin/edu", 0o755)
+        bdf, = find(guest, device_id="0x7079")
+        load(guest, "vfio_pci", "vfio_iommu_type1")
+        guest.run("echo 1 > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
+        guest.run("echo 1234 7079 > /sys/bus/pci/drivers/vfio-pci/new_id")
+        print(guest.text(f"edu msix {bdf} 50"))
+        guest.poweroff()
+
+
 def test_several_devices_and_unplug(guest_dir, program):
     """Four devices of one daemon; one is unplugged and plugged again, its state is still there."""
     with Server(guest_dir, EDU, EDU, EDU, EDU) as server, \

@@ -255,12 +255,10 @@ static int version(struct vfu_conn *c, struct vfu_msg *m, GError **error)
 	return 0;
 }
 
-/* Whether m may be carried out as far as its row knows; else a positive errno. */
+/* 0: m may be carried out as far as its row knows; else a positive errno. */
 static int check(struct vfu_conn *c, const struct vfu_msg *m, const struct vfu_row *row,
 		 GError **error)
 {
-	if (!row || !row->handle)
-		return vfu_refuse(error, ENOTSUP, "command %u", m->command);
 	if (c->state == VFU_FRESH && m->command != VFU_VERSION)
 		return vfu_refuse(error, EINVAL, "no version was agreed yet");
 	if (m->len < row->len_min || m->len > row->len_max)
@@ -272,18 +270,32 @@ static int check(struct vfu_conn *c, const struct vfu_msg *m, const struct vfu_r
 	return 0;
 }
 
+static int carry_out(struct vfu_conn *c, struct vfu_msg *m, const struct vfu_row *row,
+		     GError **error)
+{
+	int res = check(c, m, row, error);
+
+	if (res)
+		return res;
+	if (m->command == VFU_VERSION)
+		return version(c, m, error);
+	if (!row->ordered || !c->ordered.busy)
+		return row->handle(c, m, error);
+	if (!vfu_ordered_wait(c, m))
+		return vfu_refuse(error, EBUSY, "too much waits for an answer");
+	return 0;
+}
+
 void vfu_dispatch(struct vfu_conn *c, struct vfu_msg *m)
 {
 	const struct vfu_row *row = m->command < VFU_COMMANDS ? &vfu_rows[m->command] : NULL;
 	GError *error = NULL;
-	int res = check(c, m, row, &error);
+	int res;
 
-	if (!res && row->ordered && c->ordered.busy) {
-		if (!vfu_ordered_wait(c, m))
-			res = vfu_refuse(&error, EBUSY, "too much waits for an answer");
-	} else if (!res) {
-		res = m->command == VFU_VERSION ? version(c, m, &error) : row->handle(c, m, &error);
-	}
+	if (row && row->handle)
+		res = carry_out(c, m, row, &error);
+	else
+		res = vfu_refuse(&error, ENOTSUP, "command %u", m->command);
 	if (res)
 		vfu_reply_error(c, m->id, m->command, m->flags, res, "%s",
 				error ? error->message : g_strerror(res));

@@ -39,10 +39,11 @@ int vfu_dma_map(struct vfu_conn *c, struct vfu_msg *m, GError **error)
 	if (flags & ~(uint32_t)MAP_FLAGS_KNOWN || !r.access)
 		return vfu_refuse(error, EINVAL,
 				  "flags %#" PRIx32 ", must allow reading or writing", flags);
-	if (r.addr % PAGE || r.len % PAGE)
+	if (r.addr % PAGE || r.len % PAGE) {
 		return vfu_refuse(error, EINVAL,
 				  "window %#" PRIx64 "+%#" PRIx64 ", must be whole pages of %d",
 				  r.addr, r.len, PAGE);
+	}
 	if (dma_space_count(c->host.dma) >= c->caps.max_dma_maps)
 		return vfu_refuse(error, ENOSPC, "more than the %u windows agreed",
 				  c->caps.max_dma_maps);
@@ -63,17 +64,23 @@ static void answer_unmap(struct vfu_conn *c, uint16_t id, uint32_t flags, uint8_
 	vfu_reply(c, id, VFU_DMA_UNMAP, flags, &part, 1, NULL, 0);
 }
 
+static void free_unmap(struct vfu_pending_unmap *u)
+{
+	dma_wait_cancel(&u->wait);
+	loop_timer_cancel(&u->limit);
+	g_free(u);
+}
+
 static void end_unmap(struct vfu_pending_unmap *u)
 {
 	struct vfu_pending_unmap **p = &u->c->unmaps;
 
+	answer_unmap(u->c, u->id, u->flags, u->payload);
 	while (*p != u)
 		p = &(*p)->next;
 	*p = u->next;
 	u->c->n_unmaps--;
-	dma_wait_cancel(&u->wait);
-	loop_timer_cancel(&u->limit);
-	g_free(u);
+	free_unmap(u);
 }
 
 static void unmap_done(struct dma_wait *w)
@@ -81,7 +88,6 @@ static void unmap_done(struct dma_wait *w)
 	struct vfu_pending_unmap *u =
 		(struct vfu_pending_unmap *)((char *)w - offsetof(struct vfu_pending_unmap, wait));
 
-	answer_unmap(u->c, u->id, u->flags, u->payload);
 	end_unmap(u);
 }
 
@@ -94,14 +100,19 @@ static void unmap_late(struct loop_timer *t)
 		    "%s#%u: %s still uses memory that its guest took away %d s ago", u->c->v->path,
 		    u->c->number, pci_function_name(u->c->v->function),
 		    (int)(VFU_UNMAP_NS / 1000000000));
-	answer_unmap(u->c, u->id, u->flags, u->payload);
 	end_unmap(u);
 }
 
 void vfu_dma_forget_unmaps(struct vfu_conn *c)
 {
-	while (c->unmaps)
-		end_unmap(c->unmaps);
+	struct vfu_pending_unmap *next;
+
+	for (struct vfu_pending_unmap *u = c->unmaps; u; u = next) {
+		next = u->next;
+		free_unmap(u);
+	}
+	c->unmaps = NULL;
+	c->n_unmaps = 0;
 }
 
 int vfu_dma_unmap(struct vfu_conn *c, struct vfu_msg *m, GError **error)

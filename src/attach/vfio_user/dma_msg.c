@@ -286,11 +286,12 @@ void vfu_dma_answer(struct vfu_conn *c, const struct vfu_msg *m)
 		t->in_flight--;
 		if (m->flags & VFU_ERROR)
 			t->res = -EIO;
-		else if (!got.write)
+		else if (!got.write) {
 			memcpy((uint8_t *)t->d->buf + got.off,
 			       m->payload + DMA_LEN -
 				       (c->dma.layout == VFU_LAYOUT_OLD ? VFU_DMA_OLD_SHIFT : 0),
 			       got.len);
+		}
 		if (t->res)
 			unqueue(&c->dma, t); /* the rest is not asked for */
 		if (!t->in_flight && (t->res || !t->queued))

@@ -237,17 +237,19 @@ static int check_set(struct vfu_conn *c, const struct vfu_msg *m, const struct i
 	size_t bools = data == VFU_SET_BOOL ? s->count : 0;
 
 	if (s->flags & ~(uint32_t)(VFU_SET_DATA | VFU_SET_ACTION) || !data || data & (data - 1) ||
-	    !action || action & (action - 1))
+	    !action || action & (action - 1)) {
 		return vfu_refuse(error, EINVAL,
 				  "flags %#" PRIx32 ", must be one kind of data and one action",
 				  s->flags);
+	}
 	if (s->index >= VFU_IRQS)
 		return vfu_refuse(error, EINVAL, "interrupt index %" PRIu32 ", must be 0 to %d",
 				  s->index, VFU_IRQS - 1);
-	if (s->start > c->irqs.n[s->index] || s->count > c->irqs.n[s->index] - s->start)
+	if (s->start > c->irqs.n[s->index] || s->count > c->irqs.n[s->index] - s->start) {
 		return vfu_refuse(error, EINVAL,
 				  "vectors %" PRIu32 "+%" PRIu32 ", interrupt %" PRIu32 " has %u",
 				  s->start, s->count, s->index, c->irqs.n[s->index]);
+	}
 	if (action != VFU_SET_TRIGGER && s->index != VFU_IRQ_INTX)
 		return vfu_refuse(error, EINVAL, "interrupt %" PRIu32 " cannot be masked",
 				  s->index);

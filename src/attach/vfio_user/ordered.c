@@ -193,11 +193,12 @@ static int get_access(struct vfu_conn *c, const uint8_t *p, uint32_t max, GError
 	if (!o->count || o->count > max)
 		return vfu_refuse(error, EINVAL, "%" PRIu32 " bytes, must be 1 to %" PRIu32,
 				  o->count, max);
-	if (o->off > size || o->count > size - o->off)
+	if (o->off > size || o->count > size - o->off) {
 		return vfu_refuse(error, EINVAL,
 				  "%" PRIu32 " bytes at %#" PRIx64 ", region %" PRIu32
 				  " has %#" PRIx64,
 				  o->count, o->off, o->region, size);
+	}
 	c->v->stats.accesses++;
 	return 0;
 }
@@ -333,10 +334,11 @@ int vfu_region_write_multi(struct vfu_conn *c, struct vfu_msg *m, GError **error
 		const uint8_t *p = m->payload + MULTI_LEN + i * MULTI_ENTRY_LEN;
 		uint32_t count = vfu_get32(p, ACCESS_COUNT);
 
-		if (!count || count > MULTI_DATA_MAX)
+		if (!count || count > MULTI_DATA_MAX) {
 			return vfu_refuse(error, EINVAL,
 					  "write %" PRIu64 " of %" PRIu32 " bytes, must be 1 to %d",
 					  i, count, MULTI_DATA_MAX);
+		}
 	}
 	if (!make_room(o, MULTI_DATA_MAX))
 		return vfu_refuse(error, ENOMEM, "no memory");

@@ -92,10 +92,11 @@ static void test_transfers_by_messages(void **state)
 		assert_int_equal(client_read32(c, 0, TOY_SUM), sum);
 		client_write32(c, 0, TOY_FILL, 0x77);
 		assert_int_equal(toy_transfer(c, TOY_TO_GUEST, 0x10000 + 8, len), 0);
-		for (unsigned i = 0; i < 4 * XFER; i++)
+		for (unsigned i = 0; i < 4 * XFER; i++) {
 			assert_int_equal(c->ram[i], i >= 8 && i < 8 + len
 							    ? 0x77
 							    : (uint8_t)(i * 31 + i / 256));
+		}
 		free(c->ram);
 		client_close(c);
 	}
@@ -290,10 +291,11 @@ static void test_wrong_maps(void **state)
 	unsigned before = open_fds();
 
 	assert_int_equal(client_map(c, 0x10000, 2 * PAGE, RW, fd, 0), 0);
-	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		assert_int_not_equal(client_map(c, wrong[i].iova, wrong[i].size, wrong[i].flags,
 						wrong[i].fd ? fd : -1, wrong[i].off),
 				     0);
+	}
 	assert_int_equal(client_map(c, 0x10000, 2 * PAGE, RW, fd, 0), EEXIST);
 	assert_int_not_equal(client_map(c, 0, PAGE, RW, dir, 0), 0); /* no memory */
 	assert_int_equal(pipe(pipes), 0);

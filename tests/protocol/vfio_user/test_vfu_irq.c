@@ -227,11 +227,12 @@ static void test_wrong_interrupt_set_ups(void **state)
 	int fds[2] = {new_eventfd(), new_eventfd()}, pipes[2];
 	unsigned before = open_fds();
 
-	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		assert_int_not_equal(client_set_irqs(c, wrong[i].flags, wrong[i].index,
 						     wrong[i].start, wrong[i].count, fds,
 						     wrong[i].n_fds),
 				     0);
+	}
 	wait_open_fds(before); /* the server keeps none of them */
 	assert_int_equal(pipe(pipes), 0);
 	assert_int_equal(client_set_irqs(c, TRIGGER, VFU_IRQ_MSIX, 0, 1, &pipes[1], 1), EINVAL);

@@ -103,11 +103,12 @@ static void revoked(struct dma_mapping *m)
 {
 	struct toy *t = (struct toy *)((char *)m - offsetof(struct toy, map.map));
 
-	if (t->keep_ms)
+	if (t->keep_ms) {
 		loop_timer_set(pci_function_loop(t->f), &t->keep,
 			       loop_now_ns() + t->keep_ms * 1000000ull);
-	else
+	} else {
 		release(t);
+	}
 }
 
 static void map(struct toy *t)
