@@ -191,7 +191,8 @@ void client_answer_dma(struct vfu_client *c)
 		return;
 	}
 	if (write) {
-		memcpy(mem, c->payload + DMA_LEN - shift, count);
+		if (count)
+			memcpy(mem, c->payload + DMA_LEN - shift, count);
 		send_message(c, c->id, c->command, VFU_TYPE_REPLY, 0, c->payload,
 			     c->layout == CLIENT_OLD ? 0 : DMA_LEN, NULL, 0);
 		return;
