@@ -223,7 +223,7 @@ static co_fn struct device *make_device(struct bench *b, const struct ob_class *
 	GError *error = NULL;
 	struct opts *opts = opts_parse(options, NULL, &error);
 	struct device *d = cls ? device_new_of_class(b->loop, cls, opts, &error)
-			       : device_new(b->loop, opts, &error);
+			       : device_new(b->loop, opts, NULL, &error);
 
 	opts_free(opts);
 	if (!d) {

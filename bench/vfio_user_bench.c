@@ -57,7 +57,7 @@ static void set_up(void *arg)
 
 	for (unsigned i = 0; i < s->n; i++) {
 		struct opts *opts = opts_parse("edu", "driver", &error);
-		struct device *d = device_new(s->loop, opts, &error);
+		struct device *d = device_new(s->loop, opts, NULL, &error);
 		struct sockaddr_un sa = address(i);
 		struct vfio_user_options o = {.path = sa.sun_path};
 

@@ -241,7 +241,7 @@ static co_fn int info_on_loop(const struct args *a, void *arg)
 {
 	struct device_config *c = arg;
 	GError *error = NULL;
-	struct look l = {.device = device_new(co_loop(), c->opts, &error)};
+	struct look l = {.device = device_new(co_loop(), c->opts, NULL, &error)};
 
 	if (!l.device)
 		return cli_failed(a, error);

@@ -186,7 +186,8 @@ static struct daemon_drive *find_drive(struct outboard_daemon *d, const char *id
 static co_fn bool start_device(struct outboard_daemon *d, const struct device_config *c,
 			       GError **error)
 {
-	struct daemon_device dd = {.config = c, .device = device_new(d->loop, c->opts, error)};
+	struct daemon_device dd = {.config = c,
+				   .device = device_new(d->loop, c->opts, NULL, error)};
 
 	if (!dd.device)
 		return err_prefix(error, "--device %s", c->driver);

@@ -179,6 +179,8 @@ co_fn void device_free(struct device *d)
 {
 	if (!d)
 		return;
+	if (d->opened && d->unit_ops)
+		d->unit_ops->quiesce(&d->dev);
 	pci_on_loop_stack(close_device, d);
 	pci_on_loop_stack(free_device, d);
 }
@@ -187,6 +189,7 @@ struct making {
 	struct loop *loop;
 	const struct ob_class *cls; /* NULL: as opts say */
 	struct opts *opts;
+	const struct device_units *units;
 	GError **error;
 	struct device *d;
 	bool ok;
@@ -216,6 +219,7 @@ static void make(void *arg)
 
 	m->d = d;
 	d->loop = m->loop;
+	d->units = m->units;
 	pthread_mutex_init(&d->lock, NULL);
 	if (!cls)
 		cls = find_class(d, m->opts, m->error);
@@ -224,21 +228,54 @@ static void make(void *arg)
 	m->ok = init_device(d, m->opts, m->error) || err_prefix(m->error, "device %s", d->name);
 }
 
+static co_fn struct device *make_device(struct making *m)
+{
+	pci_on_loop_stack(make, m);
+	if (m->ok)
+		return m->d;
+	device_free(m->d);
+	return NULL;
+}
+
 co_fn struct device *device_new_of_class(struct loop *loop, const struct ob_class *cls,
 					 struct opts *opts, GError **error)
 {
 	struct making m = {.loop = loop, .cls = cls, .opts = opts, .error = error};
 
-	pci_on_loop_stack(make, &m);
-	if (m.ok)
-		return m.d;
-	device_free(m.d);
-	return NULL;
+	return make_device(&m);
 }
 
-co_fn struct device *device_new(struct loop *loop, struct opts *opts, GError **error)
+co_fn struct device *device_new(struct loop *loop, struct opts *opts,
+				const struct device_units *units, GError **error)
 {
-	return device_new_of_class(loop, NULL, opts, error);
+	struct making m = {.loop = loop, .opts = opts, .units = units, .error = error};
+
+	return make_device(&m);
+}
+
+const struct device_units *device_units(struct ob_dev *dev)
+{
+	return device_of(dev)->units;
+}
+
+struct loop *device_loop(struct ob_dev *dev)
+{
+	return device_of(dev)->loop;
+}
+
+void device_set_unit_ops(struct ob_dev *dev, const struct device_unit_ops *unit_ops)
+{
+	device_of(dev)->unit_ops = unit_ops;
+}
+
+const struct device_unit_ops *device_unit_ops(struct device *d)
+{
+	return d->unit_ops;
+}
+
+struct ob_dev *device_ob(struct device *d)
+{
+	return &d->dev;
 }
 
 struct pci_function *device_function(struct device *d)

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "device/device.h"
+#include "device/units.h"
 #include "outboard.h"
 #include "pci/build.h"
 #include "pci/state.h"
@@ -64,6 +65,8 @@ struct device {
 	struct ob_prop *props; /* copies of today's size */
 	struct prop_value *values;
 	struct plugin *plugin; /* NULL: a class of the tree */
+	const struct device_units *units;
+	const struct device_unit_ops *unit_ops;
 	struct loop *loop;
 	struct pci_function *f;
 	char *name;

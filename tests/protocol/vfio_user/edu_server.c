@@ -37,7 +37,7 @@ static co_fn struct pci_function *make_function(unsigned i, const char *text, GE
 	}
 	opts = opts_parse(text, "driver", error);
 	if (opts)
-		server.devices[i] = device_new(server.loop, opts, error);
+		server.devices[i] = device_new(server.loop, opts, NULL, error);
 	opts_free(opts);
 	return server.devices[i] ? device_function(server.devices[i]) : NULL;
 }

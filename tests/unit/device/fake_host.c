@@ -274,7 +274,7 @@ static struct device *try_device(const struct ob_class *cls, const char *options
 
 	assert_non_null(opts);
 	d = cls ? device_new_of_class(co_loop(), cls, opts, error)
-		: device_new(co_loop(), opts, error);
+		: device_new(co_loop(), opts, NULL, error);
 	opts_free(opts);
 	return d;
 }

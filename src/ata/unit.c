@@ -1,0 +1,2 @@
+/* The unit: filled in by its author. */
+#include "ata/ata.h"
