@@ -15,12 +15,13 @@
 
 enum {
 	ROOM_MIN = 16,
-	PIECES_MAX = 2 * GUEST_SG_RANGES,
-	BOUNCE_ALIGN = 4096, /* of direct I/O */
+	PIECES_MAX = 2 * GUEST_SG_RANGES, /* a few ranges may lie across windows */
+	BOUNCE_ALIGN = 4096,              /* of direct I/O */
 	BOUNCE_KEPT = 256 << 10,
 };
 
 /* Pieces go to the kernel as they are (device/api_dma.c maps to the same). */
+_Static_assert((int)GUEST_SG_RANGES <= (int)OB_MAP_SG_MAX, "");
 _Static_assert(sizeof(struct ob_piece) == sizeof(struct iovec) &&
 		       offsetof(struct ob_piece, base) == offsetof(struct iovec, iov_base) &&
 		       offsetof(struct ob_piece, len) == offsetof(struct iovec, iov_len),
@@ -71,16 +72,13 @@ static int want_pieces(struct guest_sg *g, unsigned n)
 	return 0;
 }
 
-/* The number of pieces, or as ob_dma_map(). */
+/* The number of pieces, or as ob_dma_map_sg(). */
 static int map(struct guest_sg *g, unsigned flags)
 {
 	int res = want_pieces(g, MAX(g->n, ROOM_MIN));
 
 	while (res == 0) {
-		if (g->n > 1)
-			return -EWOULDBLOCK;
-		res = ob_dma_map(g->dev, flags, g->sg->addr, g->sg->len, g->pieces, g->pieces_room,
-				 &g->m);
+		res = ob_dma_map_sg(g->dev, flags, g->sg, g->n, g->pieces, g->pieces_room, &g->m);
 		if (res != -E2BIG || g->pieces_room >= PIECES_MAX)
 			return res;
 		res = want_pieces(g, 2 * g->pieces_room);
