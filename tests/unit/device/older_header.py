@@ -19,6 +19,8 @@ def main():
     text = cut(text, r"^\tuint32_t flags;[^\n]*enum ob_prop_flags \*/\n", "ob_prop.flags")
     text = cut(text, r"^\t/\*(?:(?!\*/).)*\*/\n\tvoid \(\*revoked\).*?^\tvoid \(\*changed\)\([^;]*;\n",
                "ob_class.revoked")
+    text = cut(text, r"^\tint \(\*dma_map_sg\)[^;]*;\n", "ob_api.dma_map_sg")
+    text = cut(text, r"^static inline int ob_dma_map_sg\(.*?^}\n", "ob_dma_map_sg()")
     text = cut(text, r"^\tint \(\*get_len\)[^;]*;\n", "ob_api.get_len")
     text = cut(text, r"^/\* For fields whose length is not known. \*/\n.*?^}\n", "ob_get_len()")
     open(sys.argv[2], "w").write(text)
