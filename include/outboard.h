@@ -329,6 +329,8 @@ struct ob_api {
 	int (*put)(struct ob_state *out, const char *name, const void *data, size_t len);
 	int (*get)(struct ob_state *in, const char *name, void *data, size_t len);
 	int (*get_len)(struct ob_state *in, const char *name, size_t *len);
+	int (*add_config)(struct ob_dev *dev, unsigned off, const void *initial,
+			  const void *writable, size_t len);
 };
 
 /* Whether the daemon has a function of struct ob_api that this header knows. Any thread. */
@@ -471,6 +473,19 @@ static inline int ob_vendor_write(struct ob_dev *dev, int cap, size_t off, const
 				  size_t len)
 {
 	return dev->api->vendor_write(dev, cap, off, buf, len);
+}
+
+/*
+ * Plain registers of the device's own at a fixed place in configuration space, off to off + len
+ * within 0x40 to 0xff: initial is what they hold after a reset, writable has a 1 for each bit the
+ * guest may change (NULL: none); both arrays are copied. Capabilities are put around them, so
+ * declare these first. The core resets and saves them. -EEXIST: something is there already. Not in
+ * ABI 1.0: see OB_HAS().
+ */
+static inline int ob_add_config(struct ob_dev *dev, unsigned off, const void *initial,
+				const void *writable, size_t len)
+{
+	return dev->api->add_config(dev, off, initial, writable, len);
 }
 
 /*
