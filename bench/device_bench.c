@@ -1,7 +1,9 @@
 /*
  * Figures of devices in this process: DMA of a device through a mapping, and copied for it, against
- * memcpy between the same two kinds of memory in the same run; a register read through the whole
- * function; what a hundred idle edu devices take.
+ * memcpy between the same two kinds of memory in the same run; mapping and unmapping scatter lists
+ * as a Linux guest makes them, pages here and there in one window or, as behind an IOMMU, each in a
+ * window of its own; a register read through the whole function; what a hundred idle edu devices
+ * take.
  *
  * usage: device_bench [--json]
  */
@@ -18,8 +20,18 @@
 
 enum { WINDOW = 64 << 20, ROUNDS = 1, REPEATS = 41, READS = 2000000, IDLE_DEVICES = 100 };
 
+enum {
+	LIST = 256, /* ranges */
+	LIST_ROUNDS = 200,
+	PAGE = 4096,
+	IOMMU_WINDOWS = 8192,
+};
+
+#define IOMMU_AT (1ull << 40) /* one page windows, every other page */
+
 struct figures {
 	double memcpy_gb_s, map_gb_s, async_gb_s, map_ratio, async_ratio, read_ns, idle_mb;
+	double list_ns, iommu_list_ns; /* of a range */
 };
 
 struct bench {
@@ -81,6 +93,11 @@ static bool make_host(struct bench *b)
 	b->host.loop = b->loop;
 	b->host.dma = dma_space_new();
 	ok = fd >= 0 && ftruncate(fd, WINDOW) == 0 && dma_space_add(b->host.dma, &region, fd, NULL);
+	for (unsigned i = 0; ok && i < IOMMU_WINDOWS; i++) {
+		region = (struct dma_region){IOMMU_AT + i * 2ull * PAGE, PAGE, DMA_READ | DMA_WRITE,
+					     (uint64_t)i * PAGE};
+		ok = dma_space_add(b->host.dma, &region, fd, NULL);
+	}
 	if (ok)
 		b->guest = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (fd >= 0)
@@ -192,6 +209,39 @@ static co_fn void bench_dma(struct bench *b)
 	b->out.async_ratio = median(ra);
 }
 
+/* Nanoseconds to map and unmap a range of such a list; pages are stride pages apart, shuffled. */
+static double by_list(struct bench *b, uint64_t base, uint64_t stride)
+{
+	struct ob_piece pieces[LIST];
+	struct ob_sg sg[LIST];
+	uint64_t start;
+
+	for (unsigned i = 0; i < LIST; i++) /* 167 is odd: each page once */
+		sg[i] = (struct ob_sg){base + i * 167 % LIST * stride * PAGE, PAGE};
+	start = loop_now_ns();
+	for (unsigned i = 0; i < LIST_ROUNDS && !b->failed; i++) {
+		struct ob_mapping *m;
+
+		if (ob_dma_map_sg(b->dev, OB_DMA_READ, sg, LIST, pieces, LIST, &m) != LIST)
+			b->failed = true;
+		else
+			ob_dma_unmap(b->dev, m);
+	}
+	return (double)(loop_now_ns() - start) / LIST_ROUNDS / LIST;
+}
+
+static void bench_lists(struct bench *b)
+{
+	double near[REPEATS], far[REPEATS];
+
+	for (unsigned i = 0; i < REPEATS; i++) {
+		near[i] = by_list(b, 0, 3);
+		far[i] = by_list(b, IOMMU_AT, 2 * (IOMMU_WINDOWS / LIST));
+	}
+	b->out.list_ns = median(near);
+	b->out.iommu_list_ns = median(far);
+}
+
 static void bench_reads(void *arg)
 {
 	struct bench *b = &bench;
@@ -273,6 +323,7 @@ static co_fn void run(void *arg)
 	if (make_host(b) && d) {
 		pci_on_loop_stack(attach, device_function(d));
 		bench_dma(b);
+		bench_lists(b);
 		pci_on_loop_stack(bench_reads, device_function(d));
 		pci_on_loop_stack(detach, device_function(d));
 	} else {
@@ -302,15 +353,17 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "--json") == 0) {
 		printf("{\"memcpy_gb_s\": %.2f, \"map_gb_s\": %.2f, \"async_gb_s\": %.2f, "
 		       "\"map_ratio\": %.3f, \"async_ratio\": %.3f, \"read_ns\": %.1f, "
-		       "\"idle100_mb\": %.1f}\n",
+		       "\"list_ns\": %.1f, \"iommu_list_ns\": %.1f, \"idle100_mb\": %.1f}\n",
 		       f->memcpy_gb_s, f->map_gb_s, f->async_gb_s, f->map_ratio, f->async_ratio,
-		       f->read_ns, f->idle_mb);
+		       f->read_ns, f->list_ns, f->iommu_list_ns, f->idle_mb);
 	} else {
 		printf("DMA of 1 GB: memcpy %.2f GB/s, mapped %.2f (%.3f of it), by transfers %.2f "
-		       "(%.3f)\nregister read in process: %.1f ns\n100 idle edu devices: %.1f MB "
+		       "(%.3f)\nscatter lists of %u pages, map and unmap: %.1f ns a page, %.1f "
+		       "with each in one of %u windows\nregister read in process: %.1f ns\n100 "
+		       "idle edu devices: %.1f MB "
 		       "resident in all (goal 20)\n",
 		       f->memcpy_gb_s, f->map_gb_s, f->map_ratio, f->async_gb_s, f->async_ratio,
-		       f->read_ns, f->idle_mb);
+		       LIST, f->list_ns, f->iommu_list_ns, IOMMU_WINDOWS, f->read_ns, f->idle_mb);
 	}
 	return 0;
 }

@@ -26,6 +26,7 @@
 #ifndef OUTBOARD_H
 #define OUTBOARD_H
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -231,6 +232,8 @@ struct ob_sg { /* a range of guest addresses */
 	uint64_t addr, len;
 };
 
+enum { OB_MAP_SG_MAX = 4096 }; /* ranges of one ob_dma_map_sg() */
+
 struct ob_piece { /* a range of memory of this process */
 	void *base;
 	size_t len;
@@ -329,6 +332,8 @@ struct ob_api {
 	int (*put)(struct ob_state *out, const char *name, const void *data, size_t len);
 	int (*get)(struct ob_state *in, const char *name, void *data, size_t len);
 	int (*get_len)(struct ob_state *in, const char *name, size_t *len);
+	int (*dma_map_sg)(struct ob_dev *dev, unsigned flags, const struct ob_sg *sg, unsigned n_sg,
+			  struct ob_piece *pieces, unsigned max, struct ob_mapping **out);
 	int (*add_config)(struct ob_dev *dev, unsigned off, const void *initial,
 			  const void *writable, size_t len);
 };
@@ -479,12 +484,14 @@ static inline int ob_vendor_write(struct ob_dev *dev, int cap, size_t off, const
  * Plain registers of the device's own at a fixed place in configuration space, off to off + len
  * within 0x40 to 0xff: initial is what they hold after a reset, writable has a 1 for each bit the
  * guest may change (NULL: none); both arrays are copied. Capabilities are put around them, so
- * declare these first. The core resets and saves them. -EEXIST: something is there already. Not in
- * ABI 1.0: see OB_HAS().
+ * declare these first. The core resets and saves them. -EEXIST: something is there already. -ENOSYS:
+ * the daemon is too old, OB_HAS(dev, add_config) is 0.
  */
 static inline int ob_add_config(struct ob_dev *dev, unsigned off, const void *initial,
 				const void *writable, size_t len)
 {
+	if (!OB_HAS(dev, add_config))
+		return -ENOSYS;
 	return dev->api->add_config(dev, off, initial, writable, len);
 }
 
@@ -616,6 +623,28 @@ static inline int ob_dma_map(struct ob_dev *dev, unsigned flags, uint64_t addr, 
 	range.addr = addr;
 	range.len = len;
 	return dev->api->dma_map(dev, flags, &range, pieces, max, m);
+}
+
+/*
+ * The same for a scatter list: n_sg ranges (1 to OB_MAP_SG_MAX) as one mapping, the pieces in the
+ * order of the ranges. What follows each other in this process too becomes one piece, so there may
+ * be fewer pieces than ranges; a range over several windows of the guest's memory gives more. sg is
+ * borrowed for the call. It costs some nanoseconds a range and no allocation once the device has
+ * had as many mappings before.
+ *
+ * All or nothing, with the errors of ob_dma_map(), of the first range that has one: -EFAULT,
+ * -EPERM; -EWOULDBLOCK where all of it is there, but the VMM keeps a part to itself. -EINVAL also:
+ * n_sg is 0, or a range is empty. -E2BIG also: more than OB_MAP_SG_MAX ranges; ob_dma_start() takes
+ * any number. Any part that is taken away revokes the whole mapping, and nothing between the ranges
+ * does; see ob_class.revoked. -ENOSYS: the daemon is too old, OB_HAS(dev, dma_map_sg) is 0.
+ */
+static inline int ob_dma_map_sg(struct ob_dev *dev, unsigned flags, const struct ob_sg *sg,
+				unsigned n_sg, struct ob_piece *pieces, unsigned max,
+				struct ob_mapping **m)
+{
+	if (!OB_HAS(dev, dma_map_sg))
+		return -ENOSYS;
+	return dev->api->dma_map_sg(dev, flags, sg, n_sg, pieces, max, m);
 }
 
 /* NULL is fine. */

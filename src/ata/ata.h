@@ -20,7 +20,9 @@
 
 struct ata_unit;
 struct ata_cmd;
+struct ata_row;
 struct block_node;
+struct scsi_cmd;
 struct scsi_lu;
 
 /* clang-format off */
@@ -87,7 +89,9 @@ struct ata_drq {
 
 /*
  * The adapter. All of these are called from ata_execute()'s coroutine and may yield. -ECANCELED: a
- * reset or stop came; the unit then touches the command's data no more and returns.
+ * reset or stop came; the unit then touches the command's data no more and returns. Whatever the
+ * error is, the command ends with ABRT; whether the host sees that is the adapter's to say (it
+ * called ata_cancel(), it shows a hanging device, or the ABRT).
  */
 struct ata_host_ops {
 	/* The host moves the block (all of it). Another negative errno: it never will; the unit
@@ -95,8 +99,9 @@ struct ata_host_ops {
 	co_fn int (*pio)(struct ata_cmd *c, const struct ata_drq *drq);
 	/*
 	 * Guest memory for up to len bytes of DMA, which stays valid until dma_end(). What the host
-	 * described may be shorter (iov->len tells; whole sectors are moved then) and is cut to len
-	 * where it is longer. iov->v is the adapter's. Once a command.
+	 * described may be shorter (iov->len tells: a disk moves whole sectors then and ends with
+	 * ABRT; a packet command goes on with less room) and is cut to len where it is longer.
+	 * iov->v is the adapter's. Once a command.
 	 */
 	co_fn int (*dma_begin)(struct ata_cmd *c, bool to_host, size_t len, struct iovs *iov);
 	/* After each dma_begin() that succeeded. done: bytes from the front that were moved. */
@@ -113,12 +118,15 @@ struct ata_cmd {
 	/* out */
 	struct ata_regs regs; /* BSY and DRQ clear */
 	bool quiet;           /* the end does not interrupt: the last block of PIO in did (2.2) */
-	bool cancelled;       /* nothing is to be shown to the host */
+	bool cancelled; /* nothing is to be shown to the host: ata_cancel() was called, or another
+			   queued command failed and took this one with it (4.7) */
 
 	/* the unit's own */
-	struct ata_unit *unit;
-	struct ata_cmd *next, *prev;
-	void *scsi; /* a struct scsi_cmd in execution */
+	const struct ata_row *row;
+	uint64_t lba;   /* of an addressed command, */
+	uint32_t count; /* and its sectors: what came with it, never read from registers again */
+	struct ata_cmd *next, *prev; /* queued ones in execution */
+	struct scsi_cmd *scsi;       /* a packet in execution */
 };
 
 struct ata_unit_options {
@@ -141,7 +149,7 @@ enum ata_reset_kind {
 	ATA_RESET_DIAGNOSTIC, /* EXECUTE DEVICE DIAGNOSTIC */
 };
 
-/* NULL: *error says which option, and what would be right. */
+/* On the loop, in a coroutine or not. NULL: *error says which option, and what would be right. */
 struct ata_unit *ata_unit_new(const struct ata_unit_options *o, GError **error);
 /* No command may be executing. NULL is fine. */
 co_fn void ata_unit_free(struct ata_unit *u);
@@ -153,8 +161,10 @@ unsigned ata_unit_queue_depth(const struct ata_unit *u);
 /*
  * Runs the command in cmd->tf to its end, whatever it is. Not for DEVICE RESET and EXECUTE DEVICE
  * DIAGNOSTIC, which are resets of the adapter's. A queued command (unit with a queue depth only)
- * was accepted by the adapter before; its tag is bits 7:3 of COUNT. An error of one makes the unit
- * abort all commands but READ LOG EXT of page 10h, which ends that, as a reset does.
+ * was accepted by the adapter before; its tag is bits 7:3 of COUNT. An error of one (also a tag in
+ * use, or an unqueued command among queued ones) ends all others as cancelled, and returns when they
+ * have ended; their tags stay in the host's sight. From then on the unit aborts all commands but
+ * READ LOG EXT of page 10h, which ends that, as a reset does.
  */
 co_fn void ata_execute(struct ata_unit *u, struct ata_cmd *cmd);
 /*

@@ -292,5 +292,6 @@ const struct ob_api device_api = {
 	.put = api_put,
 	.get = api_get,
 	.get_len = api_get_len,
+	.dma_map_sg = api_dma_map_sg,
 	.add_config = api_add_config,
 };

@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <string.h>
 
-/* The flags and the ranges are the same things under two names. */
+enum { POOLED_ROOM_MAX = 512 }; /* spans: 8 KiB; larger lists are rare and not kept */
+
+/* The flags, limits and ranges are the same things under two names. */
 _Static_assert((int)OB_DMA_READ == (int)DMA_READ && (int)OB_DMA_WRITE == (int)DMA_WRITE, "");
+_Static_assert((int)OB_MAP_SG_MAX == (int)DMA_SG_MAX, "");
 _Static_assert(sizeof(struct ob_sg) == sizeof(struct pci_sg) &&
 		       offsetof(struct ob_sg, len) == offsetof(struct pci_sg, len),
 	       "");
@@ -82,19 +85,42 @@ static void on_revoke(struct dma_mapping *map)
 		d->cls.revoked(&d->dev, m);
 }
 
-int api_dma_map(struct ob_dev *dev, unsigned flags, const struct ob_sg *range,
-		struct ob_piece *pieces, unsigned max, struct ob_mapping **out)
+/* One with room for n spans, out of the pool where it can be. */
+static struct ob_mapping *mapping_get(struct device *d, unsigned n)
 {
-	struct device *d = device_of(dev);
-	struct ob_mapping *m = g_new0(struct ob_mapping, 1);
-	int n;
+	struct ob_mapping *m = d->mapping_pool;
+	unsigned room = m ? m->room : 0;
 
+	if (m)
+		d->mapping_pool = m->next;
+	if (!m || room < n) {
+		g_free(m);
+		for (room = 8; room < n; room *= 2)
+			;
+		m = g_malloc(sizeof(*m) + room * sizeof(m->spans[0]));
+	}
+	memset(m, 0, sizeof(*m));
+	m->room = room;
 	m->d = d;
 	m->m.map.revoke = on_revoke;
-	n = pci_function_dma_map(d->f, flags, range->addr, range->len, (struct iovec *)pieces, max,
-				 &m->m);
-	if (n < 0) {
+	return m;
+}
+
+static void mapping_put(struct device *d, struct ob_mapping *m)
+{
+	if (m->room > POOLED_ROOM_MAX) {
 		g_free(m);
+		return;
+	}
+	m->next = d->mapping_pool;
+	d->mapping_pool = m;
+}
+
+/* The end of making m: n is what came of it. */
+static int mapping_made(struct device *d, struct ob_mapping *m, int n, struct ob_mapping **out)
+{
+	if (n < 0) {
+		mapping_put(d, m);
 		return n;
 	}
 	m->next = d->mappings;
@@ -103,6 +129,33 @@ int api_dma_map(struct ob_dev *dev, unsigned flags, const struct ob_sg *range,
 	d->mappings = m;
 	*out = m;
 	return n;
+}
+
+int api_dma_map(struct ob_dev *dev, unsigned flags, const struct ob_sg *range,
+		struct ob_piece *pieces, unsigned max, struct ob_mapping **out)
+{
+	struct device *d = device_of(dev);
+	struct ob_mapping *m = mapping_get(d, 0);
+
+	return mapping_made(d, m,
+			    pci_function_dma_map(d->f, flags, range->addr, range->len,
+						 (struct iovec *)pieces, max, &m->m),
+			    out);
+}
+
+int api_dma_map_sg(struct ob_dev *dev, unsigned flags, const struct ob_sg *sg, unsigned n_sg,
+		   struct ob_piece *pieces, unsigned max, struct ob_mapping **out)
+{
+	struct device *d = device_of(dev);
+	struct ob_mapping *m;
+
+	if (n_sg > DMA_SG_MAX)
+		return -E2BIG;
+	m = mapping_get(d, n_sg);
+	return mapping_made(d, m,
+			    pci_function_dma_map_sg(d->f, flags, (const struct pci_sg *)sg, n_sg,
+						    (struct iovec *)pieces, max, m->spans, &m->m),
+			    out);
 }
 
 void api_dma_unmap(struct ob_dev *dev, struct ob_mapping *m)
@@ -118,7 +171,7 @@ void api_dma_unmap(struct ob_dev *dev, struct ob_mapping *m)
 	if (m->next)
 		m->next->prev = m->prev;
 	pci_mapping_release(&m->m);
-	g_free(m);
+	mapping_put(d, m);
 }
 
 int api_dma_is_revoked(const struct ob_mapping *m)
@@ -135,6 +188,12 @@ void dma_fini(struct device *d)
 
 		d->mappings = m->next;
 		pci_mapping_release(&m->m);
+		g_free(m);
+	}
+	while (d->mapping_pool) {
+		struct ob_mapping *m = d->mapping_pool;
+
+		d->mapping_pool = m->next;
 		g_free(m);
 	}
 	while (d->dma_pool) {

@@ -40,7 +40,9 @@ struct ob_timer {
 struct ob_mapping {
 	struct pci_mapping m;
 	struct device *d;
-	struct ob_mapping *prev, *next;
+	struct ob_mapping *prev, *next; /* next: also in the pool */
+	unsigned room;
+	struct dma_span spans[]; /* room for a scatter list */
 };
 
 struct device_post {
@@ -84,7 +86,7 @@ struct device {
 	bool stopped;
 
 	struct ob_timer *timers;
-	struct ob_mapping *mappings;
+	struct ob_mapping *mappings, *mapping_pool;
 	struct device_dma *dma_pool;
 
 	pthread_mutex_t lock; /* for posts, closed and guest_log, which any thread uses */
@@ -138,6 +140,8 @@ int api_dma_sync(struct ob_dev *dev, unsigned flags, const struct ob_sg *sg, uns
 int api_dma_start(struct ob_dev *dev, struct ob_dma *dma);
 int api_dma_map(struct ob_dev *dev, unsigned flags, const struct ob_sg *range,
 		struct ob_piece *pieces, unsigned max, struct ob_mapping **out);
+int api_dma_map_sg(struct ob_dev *dev, unsigned flags, const struct ob_sg *sg, unsigned n_sg,
+		   struct ob_piece *pieces, unsigned max, struct ob_mapping **out);
 void api_dma_unmap(struct ob_dev *dev, struct ob_mapping *m);
 int api_dma_is_revoked(const struct ob_mapping *m);
 void dma_fini(struct device *d);

@@ -80,10 +80,6 @@ struct pci_op *pci_function_defer(struct pci_function *f);
 /* value counts for read. Takes op. */
 void pci_op_done(struct pci_op *op, uint64_t value);
 
-struct pci_sg {
-	uint64_t addr, len;
-};
-
 enum {
 	PCI_SYNC_MAX = 1 << 20, /* bytes of one synchronous transfer */
 	PCI_SG_MAX = 1024,      /* ranges of one synchronous transfer */
@@ -101,6 +97,10 @@ struct pci_mapping {
 /* As dma_space_map(), with -EACCES and -ENOTCONN. */
 int pci_function_dma_map(struct pci_function *f, unsigned access, uint64_t addr, uint64_t len,
 			 struct iovec *out, unsigned max, struct pci_mapping *m);
+/* As dma_space_map_sg(), with the same two. */
+int pci_function_dma_map_sg(struct pci_function *f, unsigned access, const struct pci_sg *sg,
+			    unsigned n_sg, struct iovec *out, unsigned max, struct dma_span *spans,
+			    struct pci_mapping *m);
 void pci_mapping_release(struct pci_mapping *m);
 
 /* An asynchronous transfer; zero it. sg and buf are borrowed until done(). */

@@ -1,9 +1,12 @@
 /*
  * DMA windows and mappings: see dma.h.
  *
- * Windows are an array sorted by address, with the one found last tried first: nearly all lookups
- * of a guest hit the same window. Mappings are a list; there are few. Ends are inclusive
- * everywhere, since a window may end at 2^64.
+ * Windows are an array sorted by address, with the one found last and its successor tried first:
+ * nearly all lookups of a guest hit the same window, and what runs over its end hits the next.
+ * Mappings are a list; there are few. One of a scatter list keeps the guest's ranges (neighbours
+ * joined), because a guest with an IOMMU takes away single pages between those in use, and a
+ * mapping revoked for a neighbour's sake is a transfer that fails. Ends are inclusive everywhere,
+ * since a window may end at 2^64.
  */
 #include "pci/dma.h"
 #include "pci/dma_file.h"
@@ -166,7 +169,13 @@ void dma_mapping_revoke(struct dma_mapping *m)
 
 static bool reaches(const struct dma_mapping *m, uint64_t addr, uint64_t last)
 {
-	return m->addr <= last && addr <= m->last;
+	if (m->addr > last || addr > m->last)
+		return false;
+	for (unsigned i = 0; i < m->n_spans; i++) {
+		if (m->spans[i].addr <= last && addr <= m->spans[i].last)
+			return true;
+	}
+	return !m->n_spans;
 }
 
 void dma_space_remove(struct dma_space *s, uint64_t addr, uint64_t last)
@@ -239,98 +248,171 @@ static void end_waits(struct dma_space *s)
 	} while (w);
 }
 
+static bool has(const struct dma_space *s, unsigned at, uint64_t addr)
+{
+	return at < s->n && s->windows[at].addr <= addr && addr <= s->windows[at].last;
+}
+
 static const struct window *find_window(struct dma_space *s, uint64_t addr)
 {
 	unsigned at = s->last_found;
 
-	if (at < s->n && s->windows[at].addr <= addr && addr <= s->windows[at].last)
+	if (has(s, at, addr))
 		return &s->windows[at];
-	at = first_from(s, addr);
-	if (at == s->n || s->windows[at].addr > addr)
-		return NULL;
+	if (!has(s, ++at, addr)) {
+		at = first_from(s, addr);
+		if (!has(s, at, addr))
+			return NULL;
+	}
 	s->last_found = at;
 	return &s->windows[at];
 }
 
-int dma_space_translate(struct dma_space *s, uint64_t addr, uint64_t len, unsigned access,
-			struct iovec *out, unsigned max)
-{
-	bool by_messages = false, too_many = false;
-	unsigned n = 0;
+/* A translation under way: the pieces so far, and whose windows they are of. */
+struct walk {
+	struct dma_space *s;
+	unsigned access;
+	struct iovec *out;
+	unsigned n, max;
+	bool by_messages, too_many;
+	struct dma_mapping *m; /* gets the files (without references yet); NULL: nobody does */
+};
 
+static void note_file(struct walk *k, struct dma_file *f)
+{
+	struct dma_mapping *m = k->m;
+	unsigned i = m->n_files;
+
+	while (i && m->files[i - 1] != f)
+		i--;
+	if (i)
+		return;
+	if (m->n_files == G_N_ELEMENTS(m->files))
+		k->too_many = true;
+	else
+		m->files[m->n_files++] = f;
+}
+
+static void walk_piece(struct walk *k, const struct window *w, uint64_t addr, size_t len)
+{
+	uint8_t *host = w->host + (addr - w->addr);
+	struct iovec *before = k->n ? &k->out[k->n - 1] : NULL;
+
+	if (k->m)
+		note_file(k, w->file);
+	if (before && (uint8_t *)before->iov_base + before->iov_len == host)
+		before->iov_len += len;
+	else if (k->n == k->max)
+		k->too_many = true;
+	else
+		k->out[k->n++] = (struct iovec){host, len};
+}
+
+/* One range more; 0 or -errno. */
+static int walk_range(struct walk *k, uint64_t addr, uint64_t len)
+{
 	while (len) {
-		const struct window *w = find_window(s, addr);
+		const struct window *w = find_window(k->s, addr);
 		uint64_t part;
 
 		if (!w)
 			return -EFAULT;
-		if (access & ~w->access)
+		if (k->access & ~w->access)
 			return -EPERM;
 		part = w->last - addr < len - 1 ? w->last - addr + 1 : len;
-		if (!w->host) {
-			by_messages = true;
-		} else if (n && (uint8_t *)out[n - 1].iov_base + out[n - 1].iov_len ==
-					w->host + (addr - w->addr)) {
-			out[n - 1].iov_len += (size_t)part;
-		} else if (n == max) {
-			too_many = true;
-		} else {
-			out[n].iov_base = w->host + (addr - w->addr);
-			out[n].iov_len = (size_t)part;
-			n++;
-		}
+		if (w->host)
+			walk_piece(k, w, addr, (size_t)part);
+		else
+			k->by_messages = true;
 		len -= part;
 		addr += part;
 		if (len && !addr) /* past the last address there is */
 			return -EFAULT;
 	}
-	if (by_messages)
-		return -EAGAIN;
-	return too_many ? -E2BIG : (int)n;
+	return 0;
 }
 
-/* References the files under [addr, addr + len), which has been translated. */
-static bool hold_files(struct dma_space *s, struct dma_mapping *m, uint64_t addr, uint64_t last)
+static int walk_result(const struct walk *k)
 {
-	unsigned at = first_from(s, addr);
+	if (k->by_messages)
+		return -EAGAIN;
+	return k->too_many ? -E2BIG : (int)k->n;
+}
 
-	m->n_files = 0;
-	for (; at < s->n && s->windows[at].addr <= last; at++) {
-		struct dma_file *f = s->windows[at].file;
-		unsigned i = 0;
+int dma_space_translate(struct dma_space *s, uint64_t addr, uint64_t len, unsigned access,
+			struct iovec *out, unsigned max)
+{
+	struct walk k = {.s = s, .access = access, .out = out, .max = max};
+	int res = walk_range(&k, addr, len);
 
-		while (i < m->n_files && m->files[i] != f)
-			i++;
-		if (i < m->n_files)
-			continue;
-		if (m->n_files == G_N_ELEMENTS(m->files))
-			return false;
-		m->files[m->n_files++] = f;
-	}
+	return res < 0 ? res : walk_result(&k);
+}
+
+/* A mapping that was translated begins to live. */
+static void link_mapping(struct dma_space *s, struct dma_mapping *m)
+{
 	for (unsigned i = 0; i < m->n_files; i++)
 		dma_file_ref(m->files[i]);
-	return true;
-}
-
-int dma_space_map(struct dma_space *s, uint64_t addr, uint64_t len, unsigned access,
-		  struct iovec *out, unsigned max, struct dma_mapping *m)
-{
-	int n = len ? dma_space_translate(s, addr, len, access, out, max) : -EINVAL;
-
-	if (n < 0)
-		return n;
-	if (!hold_files(s, m, addr, addr + len - 1))
-		return -E2BIG;
 	m->space = s;
-	m->addr = addr;
-	m->last = addr + len - 1;
 	m->revoked = 0;
 	m->prev = NULL;
 	m->next = s->mappings;
 	if (m->next)
 		m->next->prev = m;
 	s->mappings = m;
-	return n;
+}
+
+/* Adds a range that was translated to what m consists of. */
+static void add_span(struct dma_mapping *m, uint64_t addr, uint64_t last)
+{
+	struct dma_span *before = m->n_spans ? &m->spans[m->n_spans - 1] : NULL;
+
+	m->addr = MIN(m->addr, addr);
+	m->last = MAX(m->last, last);
+	if (before && addr && before->last == addr - 1)
+		before->last = last;
+	else
+		m->spans[m->n_spans++] = (struct dma_span){addr, last};
+}
+
+int dma_space_map_sg(struct dma_space *s, const struct pci_sg *sg, unsigned n_sg, unsigned access,
+		     struct iovec *out, unsigned max, struct dma_span *spans, struct dma_mapping *m)
+{
+	struct walk k = {.s = s, .access = access, .out = out, .max = max, .m = m};
+	int res = n_sg ? 0 : -EINVAL;
+
+	if (n_sg > DMA_SG_MAX)
+		return -E2BIG;
+	m->n_files = m->n_spans = 0;
+	m->spans = spans;
+	m->addr = UINT64_MAX;
+	m->last = 0;
+	for (unsigned i = 0; i < n_sg && res == 0; i++) {
+		const struct pci_sg range = sg[i];
+
+		res = range.len ? walk_range(&k, range.addr, range.len) : -EINVAL;
+		if (res == 0)
+			add_span(m, range.addr, range.addr + (range.len - 1));
+	}
+	if (res == 0)
+		res = walk_result(&k);
+	if (res >= 0)
+		link_mapping(s, m);
+	else
+		m->n_files = 0;
+	return res;
+}
+
+int dma_space_map(struct dma_space *s, uint64_t addr, uint64_t len, unsigned access,
+		  struct iovec *out, unsigned max, struct dma_mapping *m)
+{
+	const struct pci_sg range = {addr, len};
+	struct dma_span span;
+	int res = dma_space_map_sg(s, &range, 1, access, out, max, &span, m);
+
+	m->n_spans = 0; /* addr and last say it all */
+	m->spans = NULL;
+	return res;
 }
 
 void dma_mapping_release(struct dma_mapping *m)

@@ -22,6 +22,7 @@
 enum {
 	DMA_WINDOWS_MAX = 65535,
 	DMA_FILES_MAX = 256, /* host mappings of one space */
+	DMA_SG_MAX = 4096,   /* ranges of one mapping: it is made in one go of the loop */
 };
 
 enum dma_access {
@@ -36,6 +37,14 @@ struct dma_region {
 	uint64_t len;  /* addr + len may be 2^64, not more */
 	unsigned access;
 	uint64_t file_off; /* of its first byte in the descriptor */
+};
+
+struct pci_sg { /* a range of bus addresses */
+	uint64_t addr, len;
+};
+
+struct dma_span { /* the same with an inclusive end */
+	uint64_t addr, last;
 };
 
 struct dma_space *dma_space_new(void);
@@ -82,8 +91,8 @@ int dma_space_translate(struct dma_space *s, uint64_t addr, uint64_t len, unsign
 			struct iovec *out, unsigned max);
 
 /*
- * A translation that lasts. Zero it before use; it belongs to the space from dma_space_map() to
- * dma_mapping_release().
+ * A translation that lasts. Zero it before use; it belongs to the space from dma_space_map() or
+ * dma_space_map_sg() to dma_mapping_release().
  */
 struct dma_file;
 struct dma_mapping {
@@ -93,14 +102,25 @@ struct dma_mapping {
 	/* the space's own */
 	struct dma_space *space;
 	struct dma_mapping *prev, *next;
-	uint64_t addr, last;
-	int revoked; /* atomic; 1: nobody sees any more what is written there */
+	uint64_t addr, last;    /* all of it lies in here */
+	struct dma_span *spans; /* of a list: what exactly; the caller's memory */
+	unsigned n_spans;       /* 0 or 1: all from addr to last */
+	int revoked;            /* atomic; 1: nobody sees any more what is written there */
 	unsigned n_files;
-	struct dma_file *files[4];
+	struct dma_file *files[8];
 };
-/* As dma_space_translate(); also -E2BIG: more than 4 files. len 0 is -EINVAL. */
+/* As dma_space_translate(); also -E2BIG: more than 8 files. len 0 is -EINVAL. */
 int dma_space_map(struct dma_space *s, uint64_t addr, uint64_t len, unsigned access,
 		  struct iovec *out, unsigned max, struct dma_mapping *m);
+/*
+ * The same for n_sg ranges one after the other, as one mapping: it is revoked when any byte of them
+ * goes, and by nothing between them. spans has room for n_sg and is m's until it is released.
+ * Neighbours in host memory become one piece, whatever range they are of. -EINVAL: no range, or an
+ * empty one; -E2BIG: also more than DMA_SG_MAX ranges.
+ */
+int dma_space_map_sg(struct dma_space *s, const struct pci_sg *sg, unsigned n_sg, unsigned access,
+		     struct iovec *out, unsigned max, struct dma_span *spans,
+		     struct dma_mapping *m);
 void dma_mapping_release(struct dma_mapping *m);
 /* As if its window went (a reset). Once revoked, nothing more happens. */
 void dma_mapping_revoke(struct dma_mapping *m);

@@ -300,25 +300,49 @@ int pci_function_dma_sync(struct pci_function *f, unsigned access, const struct 
 	return 0;
 }
 
-int pci_function_dma_map(struct pci_function *f, unsigned access, uint64_t addr, uint64_t len,
-			 struct iovec *out, unsigned max, struct pci_mapping *m)
+/* Whether f may map for access now; 0 or -errno. */
+static int check_mapping(const struct pci_function *f, unsigned access)
 {
-	int n;
-
 	if (access != DMA_READ && access != DMA_WRITE && access != (DMA_READ | DMA_WRITE))
 		return -EINVAL;
 	if (!pci_function_can_dma(f))
 		return f->host ? -EACCES : -ENOTCONN;
-	n = dma_space_map(f->host->dma, addr, len, access, out, max, &m->map);
-	if (n < 0)
-		return n;
+	return 0;
+}
+
+static void link_mapping(struct pci_function *f, struct pci_mapping *m)
+{
 	m->f = f;
 	m->prev = NULL;
 	m->next = f->mappings;
 	if (m->next)
 		m->next->prev = m;
 	f->mappings = m;
-	return n;
+}
+
+int pci_function_dma_map(struct pci_function *f, unsigned access, uint64_t addr, uint64_t len,
+			 struct iovec *out, unsigned max, struct pci_mapping *m)
+{
+	int res = check_mapping(f, access);
+
+	if (res == 0)
+		res = dma_space_map(f->host->dma, addr, len, access, out, max, &m->map);
+	if (res >= 0)
+		link_mapping(f, m);
+	return res;
+}
+
+int pci_function_dma_map_sg(struct pci_function *f, unsigned access, const struct pci_sg *sg,
+			    unsigned n_sg, struct iovec *out, unsigned max, struct dma_span *spans,
+			    struct pci_mapping *m)
+{
+	int res = check_mapping(f, access);
+
+	if (res == 0)
+		res = dma_space_map_sg(f->host->dma, sg, n_sg, access, out, max, spans, &m->map);
+	if (res >= 0)
+		link_mapping(f, m);
+	return res;
 }
 
 void pci_mapping_release(struct pci_mapping *m)

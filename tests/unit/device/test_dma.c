@@ -247,17 +247,112 @@ static void mapping_co(void *arg)
 	lab_end(); /* lets go of m too */
 }
 
+static void remove_page_2(void *arg)
+{
+	(void)arg;
+	dma_space_remove(lab.h.host.dma, GUEST_AT + 2 * 4096, GUEST_AT + 3 * 4096 - 1);
+}
+
+static void remove_page_4(void *arg)
+{
+	(void)arg;
+	dma_space_remove(lab.h.host.dma, GUEST_AT + 4 * 4096, GUEST_AT + 5 * 4096 - 1);
+}
+
+static void mapping_list_co(void *arg)
+{
+	static struct ob_sg sg[OB_MAP_SG_MAX + 1];
+	static struct ob_piece p[OB_MAP_SG_MAX];
+	struct ob_sg mixed[] = {{GUEST_AT, 4}, {ROM_AT, 4}, {FAR_AT, 4}, {0, 4}};
+	struct ob_mapping *m, *n;
+
+	(void)arg;
+	lab_begin(NULL);
+	lab.unmaps = true;
+	for (unsigned i = 0; i <= OB_MAP_SG_MAX; i++)
+		sg[i] = (struct ob_sg){GUEST_AT + 8192 * (i % 32), 4096};
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_READ, mixed, 0, p, 4, &m), -EINVAL);
+	assert_int_equal(ob_dma_map_sg(lab.dev, 0, mixed, 1, p, 4, &m), -EINVAL);
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_READ, mixed, 2, p, 4, &m), 2);
+	ob_dma_unmap(lab.dev, m);
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_WRITE, mixed, 2, p, 4, &m), -EPERM);
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_READ, mixed, 3, p, 4, &m), -EWOULDBLOCK);
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_READ, mixed, 4, p, 4, &m), -EFAULT);
+	assert_int_equal(
+		ob_dma_map_sg(lab.dev, OB_DMA_READ, sg, OB_MAP_SG_MAX + 1, p, OB_MAP_SG_MAX, &m),
+		-E2BIG);
+	assert_int_equal(
+		ob_dma_map_sg(lab.dev, OB_DMA_READ, sg, OB_MAP_SG_MAX, p, OB_MAP_SG_MAX, &m),
+		OB_MAP_SG_MAX);
+	ob_dma_unmap(lab.dev, m); /* too large to be kept for the next one */
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_READ, sg, 32, p, 31, &m), -E2BIG);
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_WRITE, sg + 1, 31, p, 31, &m), 31);
+	memset(p[30].base, 0x55, p[30].len);
+	assert_int_equal(lab.h.guest[31 * 8192 + 4095], 0x55);
+	assert_int_equal(lab.h.guest[31 * 8192 + 4096], 0);
+	/* Of two mappings the one that has the page. */
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_WRITE, sg + 2, 30, p, 31, &n), 30);
+	ON_LOOP(remove_page_2, NULL);
+	assert_int_equal(lab.revokes, 1);
+	assert_false(ob_dma_is_revoked(lab.dev, n));
+	ON_LOOP(remove_page_4, NULL);
+	assert_int_equal(lab.revokes, 2);
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_WRITE, sg + 3, 29, p, 31, &n), 29);
+	ON_LOOP(reset, NULL);
+	assert_int_equal(lab.revokes, 3);
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_WRITE, sg + 3, 29, p, 31, &n), -EACCES);
+	cfg_write(&lab.h, 4, 7, 2);
+	/* The VMM goes, the memory stays until the device is done with it. */
+	lab.unmaps = false;
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_WRITE, sg + 3, 29, p, 31, &n), 29);
+	fake_host_fini(&lab.h);
+	assert_int_equal(lab.revokes, 4);
+	memset(p[28].base, 0x33, 4096);
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_WRITE, sg + 3, 29, p, 31, &m), -ENOTCONN);
+	fake_host_init(&lab.h, device_function(lab.d), true);
+	lab_end(); /* lets go of n too */
+}
+
+/* A daemon from before ob_dma_map_sg(): its table ends there, what lies behind is not looked at. */
+static void older_daemon_co(void *arg)
+{
+	struct ob_sg sg = {GUEST_AT, 4};
+	const struct ob_api *today;
+	struct ob_mapping *m;
+	struct ob_piece piece;
+	struct ob_api older;
+
+	(void)arg;
+	lab_begin(NULL);
+	today = lab.dev->api;
+	assert_true(OB_HAS(lab.dev, dma_map_sg));
+	older = *today;
+	older.size = offsetof(struct ob_api, dma_map_sg);
+	lab.dev->api = &older;
+	assert_false(OB_HAS(lab.dev, dma_map_sg));
+	assert_true(OB_HAS(lab.dev, get_len));
+	assert_int_equal(ob_dma_map_sg(lab.dev, OB_DMA_READ, &sg, 1, &piece, 1, &m), -ENOSYS);
+	assert_int_equal(ob_dma_map(lab.dev, OB_DMA_READ, sg.addr, sg.len, &piece, 1, &m), 1);
+	lab.dev->api = today;
+	ob_dma_unmap(lab.dev, m);
+	lab_end();
+}
+
 LAB_TEST(at_once)
 LAB_TEST(async)
 LAB_TEST(overtaken)
 LAB_TEST(long_copy)
 LAB_TEST(mapping)
+LAB_TEST(mapping_list)
+LAB_TEST(older_daemon)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(at_once),   cmocka_unit_test(async),   cmocka_unit_test(overtaken),
-		cmocka_unit_test(long_copy), cmocka_unit_test(mapping),
+		cmocka_unit_test(at_once),      cmocka_unit_test(async),
+		cmocka_unit_test(overtaken),    cmocka_unit_test(long_copy),
+		cmocka_unit_test(mapping),      cmocka_unit_test(mapping_list),
+		cmocka_unit_test(older_daemon),
 	};
 
 	return RUN_LOOP_TESTS(tests);

@@ -187,6 +187,177 @@ static void mappings_outlive_windows(void **state)
 	close(fd);
 }
 
+/* Shared windows, two of them neighbours in the file too; a read-only one; one without memory. */
+static struct dma_space *space_for_lists(int fd)
+{
+	struct dma_space *s = dma_space_new();
+
+	assert_int_equal(add(s, 0x10000, 8 * PAGE, RW, 0, fd), 0);
+	assert_int_equal(add(s, 0x20000, 8 * PAGE, RW, 16 * PAGE, fd), 0);
+	assert_int_equal(add(s, 0x30000, PAGE, RW, 32 * PAGE, fd), 0);
+	assert_int_equal(add(s, 0x31000, PAGE, RW, 33 * PAGE, fd), 0);
+	assert_int_equal(add(s, 0x32000, PAGE, RW, 40 * PAGE, fd), 0);
+	assert_int_equal(add(s, 0x40000, PAGE, DMA_READ, 48 * PAGE, fd), 0);
+	assert_int_equal(add(s, 0x50000, PAGE, RW, 0, -1), 0);
+	return s;
+}
+
+static void lists_become_pieces(void **state)
+{
+	static const struct pci_sg sg[] = {
+		{0x20000, PAGE},       {0x10000, 100}, {0x10064, PAGE - 100}, {0x11000, PAGE},
+		{0x30ffe, PAGE + 100}, {0x13000, 8},   {0x13010, 8},
+	};
+	struct dma_span spans[G_N_ELEMENTS(sg)];
+	int fd = make_file(true);
+	struct dma_space *s = space_for_lists(fd);
+	struct dma_mapping m = {0};
+	struct iovec v[8], whole[3];
+	const uint8_t *a, *b;
+
+	(void)state;
+	assert_int_equal(dma_space_translate(s, 0x10000, 8 * PAGE, RW, whole, 1), 1);
+	assert_int_equal(dma_space_translate(s, 0x20000, 8 * PAGE, RW, whole + 1, 1), 1);
+	assert_int_equal(dma_space_translate(s, 0x30000, 2 * PAGE, RW, whole + 2, 1), 1);
+	a = whole[0].iov_base;
+	b = whole[1].iov_base;
+	assert_int_equal(dma_space_map_sg(s, sg, G_N_ELEMENTS(sg), RW, v, 8, spans, &m), 6);
+	assert_ptr_equal(v[0].iov_base, b);
+	assert_int_equal(v[0].iov_len, PAGE);
+	assert_ptr_equal(v[1].iov_base, a); /* three ranges that follow each other */
+	assert_int_equal(v[1].iov_len, 2 * PAGE);
+	assert_ptr_equal(v[2].iov_base, (uint8_t *)whole[2].iov_base + PAGE - 2);
+	assert_int_equal(v[2].iov_len, PAGE + 2); /* one range in three windows, two pieces */
+	assert_int_equal(v[3].iov_len, 98);
+	assert_ptr_equal(v[4].iov_base, a + 3 * PAGE);
+	assert_ptr_equal(v[5].iov_base, a + 3 * PAGE + 16);
+	assert_int_equal(m.n_files, 1);
+	dma_mapping_release(&m);
+	/* The same guest memory twice is legal. */
+	assert_int_equal(dma_space_map_sg(s, (struct pci_sg[]){{0x10000, 4}, {0x10000, 4}}, 2, RW,
+					  v, 8, spans, &m),
+			 2);
+	dma_mapping_release(&m);
+	dma_space_free(s);
+	close(fd);
+}
+
+static int map_list(struct dma_space *s, const struct pci_sg *sg, unsigned n, unsigned access,
+		    unsigned max)
+{
+	static struct dma_span spans[DMA_SG_MAX];
+	static struct iovec v[DMA_SG_MAX];
+	struct dma_mapping m = {0};
+	int res = dma_space_map_sg(s, sg, n, access, v, max, spans, &m);
+
+	if (res >= 0)
+		dma_mapping_release(&m);
+	else
+		assert_null(m.space);
+	return res;
+}
+
+static void lists_are_checked(void **state)
+{
+	static struct pci_sg many[DMA_SG_MAX + 1];
+	struct pci_sg sg[3] = {{0x10000, PAGE}, {0x12000, PAGE}, {0x20000, PAGE}};
+	int fd = make_file(true), others[9];
+	struct dma_space *s = space_for_lists(fd);
+
+	(void)state;
+	assert_int_equal(map_list(s, sg, 3, RW, 3), 3);
+	assert_int_equal(map_list(s, sg, 3, RW, 2), -E2BIG);
+	assert_int_equal(map_list(s, sg, 3, RW, 0), -E2BIG);
+	assert_int_equal(map_list(s, sg, 0, RW, 3), -EINVAL);
+	sg[1].len = 0;
+	assert_int_equal(map_list(s, sg, 3, RW, 3), -EINVAL);
+	sg[1] = (struct pci_sg){0x17fff, 2}; /* runs into a hole */
+	assert_int_equal(map_list(s, sg, 3, RW, 3), -EFAULT);
+	sg[1] = (struct pci_sg){0x60000, 1};
+	assert_int_equal(map_list(s, sg, 3, RW, 1), -EFAULT); /* rather than too many pieces */
+	sg[1] = (struct pci_sg){0x11000, UINT64_MAX};
+	assert_int_equal(map_list(s, sg, 3, RW, 3), -EFAULT);
+	sg[1] = (struct pci_sg){0x40000, 4};
+	assert_int_equal(map_list(s, sg, 3, DMA_READ, 3), 3);
+	assert_int_equal(map_list(s, sg, 3, DMA_WRITE, 3), -EPERM);
+	sg[1] = (struct pci_sg){0x50000, 4};
+	assert_int_equal(map_list(s, sg, 3, RW, 3), -EAGAIN);
+	assert_int_equal(map_list(s, sg, 3, RW, 1), -EAGAIN);
+	sg[2].addr = 0x60000;
+	assert_int_equal(map_list(s, sg, 3, RW, 3), -EFAULT);
+	for (unsigned i = 0; i <= DMA_SG_MAX; i++)
+		many[i] = (struct pci_sg){i % 2 ? 0x10000 : 0x20000, 1};
+	assert_int_equal(map_list(s, many, DMA_SG_MAX, RW, DMA_SG_MAX), DMA_SG_MAX);
+	assert_int_equal(map_list(s, many, DMA_SG_MAX + 1, RW, DMA_SG_MAX), -E2BIG);
+	for (unsigned i = 0; i < G_N_ELEMENTS(others); i++) { /* more files than a mapping holds */
+		others[i] = make_file(true);
+		many[i] = (struct pci_sg){0x100000 + i * PAGE, PAGE};
+		assert_int_equal(add(s, many[i].addr, PAGE, RW, 0, others[i]), 0);
+		close(others[i]);
+	}
+	assert_int_equal(map_list(s, many, 8, RW, 9), 8);
+	assert_int_equal(map_list(s, many, 9, RW, 9), -E2BIG);
+	dma_space_free(s);
+	close(fd);
+}
+
+static void lists_are_revoked_by_their_ranges(void **state)
+{
+	static const struct pci_sg sg[] = {
+		{0x20000, PAGE}, {0x10000, PAGE}, {0x11000, PAGE}, {0x14000, PAGE}, {0x30000, 16}};
+	static const struct pci_sg end[] = {{UINT64_MAX - PAGE + 1, PAGE}, {0, PAGE}};
+	static const struct {
+		uint64_t addr, last;
+		bool revokes;
+	} cases[] = {
+		{0x12000, 0x13fff, false}, /* between them */
+		{0x15000, 0x1ffff, false}, /* no window there, partly */
+		{0x21000, 0x2ffff, false}, {0x30010, 0x50fff, false}, {0, 0xffff, false},
+		{0x14fff, 0x14fff, true}, /* the last byte of one in the middle */
+		{0x11800, 0x118ff, true}, /* inside one that was joined to its neighbour */
+		{0x20000, 0x20000, true},  {0x13fff, 0x14000, true},  {0x30000, 0x30fff, true},
+		{0, UINT64_MAX, true},
+	};
+	struct dma_span spans[G_N_ELEMENTS(sg)];
+	int fd = make_file(true);
+	struct iovec v[8];
+
+	(void)state;
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct watched w = {.m.revoke = on_revoke};
+		struct waiter waiter = {.w.done = on_done}, none = {.w.done = on_done};
+		struct dma_space *s = space_for_lists(fd);
+
+		assert_int_equal(dma_space_map_sg(s, sg, G_N_ELEMENTS(sg), RW, v, 8, spans, &w.m),
+				 4);
+		dma_space_remove(s, cases[i].addr, cases[i].last);
+		assert_int_equal(w.revoked, cases[i].revokes);
+		dma_space_remove(s, cases[i].addr, cases[i].last); /* once */
+		assert_int_equal(w.revoked, cases[i].revokes);
+		assert_false(dma_space_wait(s, 0x12000, 0x13fff, &none.w));
+		if (cases[i].revokes)
+			assert_true(dma_space_wait(s, cases[i].addr, cases[i].last, &waiter.w));
+		memset(v[0].iov_base, 1, v[0].iov_len); /* still there */
+		dma_mapping_release(&w.m);
+		assert_int_equal(waiter.done, cases[i].revokes);
+		dma_space_free(s);
+	}
+	/* The end of all addresses and their beginning are no neighbours. */
+	struct watched w = {.m.revoke = on_revoke};
+	struct dma_space *s = space_for_lists(fd);
+
+	assert_int_equal(add(s, end[0].addr, PAGE, RW, 0, fd), 0);
+	assert_int_equal(add(s, end[1].addr, PAGE, RW, PAGE, fd), 0);
+	assert_int_equal(dma_space_map_sg(s, end, 2, RW, v, 8, spans, &w.m), 1);
+	dma_space_remove(s, PAGE, UINT64_MAX - PAGE);
+	assert_int_equal(w.revoked, 0);
+	dma_space_remove(s, UINT64_MAX, UINT64_MAX);
+	assert_int_equal(w.revoked, 1);
+	dma_mapping_release(&w.m);
+	dma_space_free(s);
+	close(fd);
+}
+
 static void files_are_mapped_once(void **state)
 {
 	struct dma_space *s = dma_space_new();
@@ -249,6 +420,9 @@ int main(void)
 		cmocka_unit_test(addresses_become_memory),
 		cmocka_unit_test(removal_cuts),
 		cmocka_unit_test(mappings_outlive_windows),
+		cmocka_unit_test(lists_become_pieces),
+		cmocka_unit_test(lists_are_checked),
+		cmocka_unit_test(lists_are_revoked_by_their_ranges),
 		cmocka_unit_test(files_are_mapped_once),
 		cmocka_unit_test(windows_are_counted),
 		cmocka_unit_test(shortened_files_do_not_kill),
