@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/opts.h"
 #include "cli/cli.h"
 #include "cli/suggest.h"
 #include "control/client.h"
@@ -20,16 +21,22 @@ static json_t *file_argument(const char *path, GError **error)
 	return j;
 }
 
-/* A plug-in's path is ours, not the daemon's; it stands first, up to a comma or its end. */
-static json_t *device_argument(const char *spec, GError **error)
+/*
+ * A path in an option text is ours, not the daemon's: it stands at its very beginning, or behind
+ * key. always: also without a slash in it.
+ */
+static json_t *spec_argument(const char *spec, const char *key, bool always, GError **error)
 {
-	size_t first = strcspn(spec, ",=");
+	const char *path = g_str_has_prefix(spec, key) ? spec + strlen(key) : spec;
+	size_t first = strcspn(path, ",=");
+	bool is_path =
+		*path != '/' && first && path[first] != '=' && (always || memchr(path, '/', first));
 	g_autofree char *cwd = g_get_current_dir();
 	g_auto(GStrv) parts = g_strsplit(cwd, ",", -1);
 	g_autofree char *doubled = g_strjoinv(",,", parts);
-	g_autofree char *full = *spec != '/' && memchr(spec, '/', first)
-					? g_strconcat(doubled, "/", spec, NULL)
-					: g_strdup(spec);
+	g_autofree char *full =
+		is_path ? g_strdup_printf("%.*s%s/%s", (int)(path - spec), spec, doubled, path)
+			: g_strdup(spec);
 	json_t *j = json_string(full);
 
 	if (!j)
@@ -47,9 +54,16 @@ static const struct syntax {
 	const char *name, *operands;
 	unsigned min, max;
 } syntaxes[] = {
-	{"status", "", 0, 0},          {"insert", "[ID] FILE", 1, 2},
-	{"eject", "[ID]", 0, 1},       {"add-device", "DEVICE SOCKET", 2, 2},
-	{"remove-device", "ID", 1, 1}, {"quit", "", 0, 0},
+	{"status", "", 0, 0},
+	{"insert", "[ID] FILE", 1, 2},
+	{"eject", "[ID]", 0, 1},
+	{"add-device", "DEVICE SOCKET", 2, 2},
+	{"remove-device", "ID", 1, 1},
+	{"add-disk", "DISK", 1, 1},
+	{"remove-disk", "ID", 1, 1},
+	{"plug", "DEVICE SLOT ID", 3, 3},
+	{"unplug", "DEVICE SLOT", 2, 2},
+	{"quit", "", 0, 0},
 };
 
 static bool check_operands(const struct args *a, const struct syntax *s, GError **error)
@@ -66,16 +80,42 @@ static bool check_operands(const struct args *a, const struct syntax *s, GError 
 	return true;
 }
 
+static bool set_name(json_t *j, const char *key, const char *name, GError **error)
+{
+	return set_argument(j, key, json_string(name)) ||
+	       err_set(error, EILSEQ, "%s: the name is not UTF-8", name);
+}
+
+/* DEVICE SLOT [ID] */
+static bool fill_slot(const struct args *a, json_t *j, GError **error)
+{
+	const char *text = args_operand(a, 2), *unit = args_operand(a, 3);
+	guint64 slot;
+
+	if (!g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT8, &slot, NULL))
+		return err_set(error, EINVAL, "'%s' is no SLOT: a number from 0 to %d", text,
+			       G_MAXUINT8);
+	json_object_set_new(j, "slot", json_integer((json_int_t)slot));
+	return set_name(j, "device", args_operand(a, 1), error) &&
+	       (!unit || set_name(j, "id", unit, error));
+}
+
 static bool fill_arguments(const struct args *a, const char *command, json_t *j, GError **error)
 {
 	unsigned n = args_operands(a) - 1;
 	bool insert = !strcmp(command, "insert");
 
 	if (!strcmp(command, "add-device"))
-		return set_argument(j, "device", device_argument(args_operand(a, 1), error)) &&
+		return set_argument(j, "device",
+				    spec_argument(args_operand(a, 1), "driver=", false, error)) &&
 		       set_argument(j, "socket", file_argument(args_operand(a, 2), error));
-	if (n > insert && !set_argument(j, "id", json_string(args_operand(a, 1))))
-		return err_set(error, EILSEQ, "%s: the name is not UTF-8", args_operand(a, 1));
+	if (!strcmp(command, "add-disk"))
+		return set_argument(j, "disk",
+				    spec_argument(args_operand(a, 1), "file=", true, error));
+	if (!strcmp(command, "plug") || !strcmp(command, "unplug"))
+		return fill_slot(a, j, error);
+	if (n > insert && !set_name(j, "id", args_operand(a, 1), error))
+		return false;
 	if (!strcmp(command, "eject"))
 		json_object_set_new(j, "force", json_boolean(args_has(a, "force")));
 	return !insert || set_argument(j, "disc", file_argument(args_operand(a, n), error));
@@ -119,6 +159,32 @@ static void print_attachment(const json_t *j)
 	printf("%lld protocol errors\n", number_of(j, "protocol_errors"));
 }
 
+static void print_device(const json_t *j)
+{
+	const json_t *unit;
+	size_t i;
+
+	printf("device %-7s %s (%s), PCI %s:%s%s\n", text_of(j, "id", "?"),
+	       text_of(j, "class", "?"), text_of(j, "driver", "?"), text_of(j, "vendor", "?"),
+	       text_of(j, "device", "?"),
+	       json_is_true(json_object_get(j, "stopped")) ? ", stopped" : "");
+	json_array_foreach(json_object_get(j, "units"), i, unit)
+	{
+		if (json_is_string(unit))
+			printf("    slot %zu: %s\n", i, json_string_value(unit));
+	}
+}
+
+static void print_disk(const json_t *j)
+{
+	g_autofree char *size = size_text((uint64_t)number_of(j, "bytes"));
+	const char *device = text_of(j, "device", NULL);
+
+	printf("disk %-9s %s, %s%s%s%s\n", text_of(j, "id", "?"), text_of(j, "file", "?"), size,
+	       json_is_true(json_object_get(j, "writable")) ? "" : ", read-only",
+	       device ? ", on " : "", device ? device : "");
+}
+
 static void print_status(const json_t *status)
 {
 	const json_t *entry;
@@ -127,28 +193,24 @@ static void print_status(const json_t *status)
 	json_array_foreach(json_object_get(status, "drives"), i, entry)
 		printf("drive %-8s %s\n    disc: %s\n", text_of(entry, "id", "?"),
 		       text_of(entry, "state", "?"), text_of(entry, "disc", "none"));
-	json_array_foreach(json_object_get(status, "devices"), i, entry)
-		printf("device %-7s %s (%s), PCI %s:%s%s\n", text_of(entry, "id", "?"),
-		       text_of(entry, "class", "?"), text_of(entry, "driver", "?"),
-		       text_of(entry, "vendor", "?"), text_of(entry, "device", "?"),
-		       json_is_true(json_object_get(entry, "stopped")) ? ", stopped" : "");
+	json_array_foreach(json_object_get(status, "disks"), i, entry) print_disk(entry);
+	json_array_foreach(json_object_get(status, "devices"), i, entry) print_device(entry);
 	json_array_foreach(json_object_get(status, "attachments"), i, entry)
 		print_attachment(entry);
 }
 
 static int unknown(const struct args *a, const char *command)
 {
-	const char *names[G_N_ELEMENTS(syntaxes)], *near;
+	const char *names[G_N_ELEMENTS(syntaxes) + 1] = {NULL}, *near;
+	g_autofree char *all = NULL;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(syntaxes); i++)
 		names[i] = syntaxes[i].name;
-	near = suggest_nearest(command, names, G_N_ELEMENTS(names));
+	near = suggest_nearest(command, names, G_N_ELEMENTS(syntaxes));
 	if (near)
 		return cli_misused_text(a, "there is no '%s'; did you mean '%s'?", command, near);
-	return cli_misused_text(a,
-				"there is no '%s'; there are status, insert, eject, add-device, "
-				"remove-device and quit",
-				command);
+	all = g_strjoinv(", ", (char **)names);
+	return cli_misused_text(a, "there is no '%s'; there are %s", command, all);
 }
 
 static const struct syntax *find_syntax(const char *command)
@@ -183,7 +245,7 @@ static int run_ctl(const struct args *a)
 		return cli_print_json(a, result);
 	if (!strcmp(command, "status"))
 		print_status(result);
-	if (!strcmp(command, "add-device"))
+	if (!strcmp(command, "add-device") || !strcmp(command, "add-disk"))
 		printf("%s\n", text_of(result, "id", "?"));
 	json_decref(result);
 	return cli_finish_output(a, STATUS_DONE);
@@ -199,8 +261,10 @@ static const struct cli_option ctl_options[] = {
 const struct cli_command command_ctl = {
 	.name = "ctl",
 	.options = ctl_options,
-	.operands = "status|insert|eject|add-device|remove-device|quit [OPERAND...]",
+	.operands = "status|insert|eject|add-device|remove-device|add-disk|remove-disk|plug|unplug|"
+		    "quit "
+		    "[OPERAND...]",
 	.min_operands = 1,
-	.max_operands = 3,
+	.max_operands = 4,
 	.run = run_ctl,
 };

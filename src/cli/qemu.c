@@ -128,10 +128,11 @@ static bool check_vfio_user(struct qemu_version v, GError **error)
 {
 	if (v.major > 10 || (v.major == 10 && v.minor >= 1))
 		return true;
-	return err_set(error, EINVAL,
-		       "--device needs QEMU 10.1 or newer, which has vfio-user-pci (only its json "
-		       "form of -device takes a socket); this one is %u.%u",
-		       v.major, v.minor);
+	return err_set(
+		error, EINVAL,
+		"a PCI device or controller from outside needs QEMU 10.1 or newer, which has "
+		"vfio-user-pci; this one is %u.%u (drives alone go by --bus virtio-scsi)",
+		v.major, v.minor);
 }
 
 /* The socket's path is UTF-8 (config.c). */

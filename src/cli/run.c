@@ -26,6 +26,7 @@ struct run {
 	struct daemon_config config;
 	const struct disc_type *type; /* of discs to be made; NULL: none are */
 	uint32_t blocks;
+	bool scsi;   /* a virtio-scsi controller shows the drives */
 	char **argv; /* of the VMM, as the user gave it */
 	int qemu_at;
 	struct qemu_line *line;
@@ -194,6 +195,30 @@ static bool add_disc(struct daemon_config *c, const char *path, GError **error)
 	return config_add_optical(c, text, error);
 }
 
+/*
+ * Which controller shows disks and drives: that of --bus; else those among the --device options;
+ * else virtio-scsi for drives, and AHCI where there are disks, which virtio-scsi does not take.
+ */
+static bool choose_bus(const struct args *a, struct run *r, GError **error)
+{
+	static const char *const names[] = {"virtio-scsi", "ahci", "ide", NULL};
+	const char *bus = args_value(a, "bus");
+	bool own = false;
+
+	if (bus && !g_strv_contains(names, bus))
+		return err_set(error, EINVAL,
+			       "--bus %s: there are virtio-scsi (drives only), ahci and ide", bus);
+	for (unsigned i = 0; i < r->config.devices->len; i++)
+		own = own || config_is_controller(r->config.devices->pdata[i]);
+	if (!bus && own)
+		return true;
+	if (!bus)
+		bus = r->config.disks->len ? "ahci" : "virtio-scsi";
+	r->scsi = !strcmp(bus, "virtio-scsi");
+	return r->scsi ? config_check_disks(&r->config, error)
+		       : config_add_device(&r->config, bus, error);
+}
+
 static bool read_drives_and_devices(const struct args *a, struct run *r, GError **error)
 {
 	const char *type = args_value(a, "type");
@@ -206,12 +231,18 @@ static bool read_drives_and_devices(const struct args *a, struct run *r, GError 
 		if (!add_disc(&r->config, args_value_n(a, "disc", i), error))
 			return false;
 	}
+	for (unsigned i = 0; i < args_count(a, "disk"); i++) {
+		if (!config_add_disk(&r->config, args_value_n(a, "disk", i), error))
+			return false;
+	}
 	for (unsigned i = 0; i < args_count(a, "device"); i++) {
 		if (!config_add_device(&r->config, args_value_n(a, "device", i), error))
 			return false;
 	}
-	if (!r->config.opticals->len && !r->config.devices->len &&
+	if (!r->config.opticals->len && !r->config.disks->len && !r->config.devices->len &&
 	    !config_add_optical(&r->config, "", error))
+		return false;
+	if (!choose_bus(a, r, error))
 		return false;
 	if (type && !args_has(a, "disc")) {
 		return err_set(
@@ -269,7 +300,7 @@ static bool plan(const struct args *a, struct run *r, struct qemu_version versio
 	g_autofree char *doubled = g_strjoinv(",,", parts);
 
 	r->config.control = g_strdup(args_value(a, "control"));
-	if (r->config.opticals->len && !add_socket(r, doubled, NULL, error))
+	if (r->scsi && r->config.opticals->len && !add_socket(r, doubled, NULL, error))
 		return false;
 	for (unsigned i = 0; i < r->config.devices->len; i++) {
 		const struct device_config *d = r->config.devices->pdata[i];
@@ -324,6 +355,8 @@ static const struct cli_option run_options[] = {
 	{"disc", "FILE", 0, OPTION_MANY | OPTION_FILE},
 	{"type", "TYPE", 't'},
 	{"capacity", "SIZE"},
+	{"disk", "SPEC", 0, OPTION_MANY},
+	{"bus", "BUS", 0, 0, "virtio-scsi|ahci|ide"},
 	{"device", "SPEC", 0, OPTION_MANY},
 	{"control", "PATH", 0, OPTION_FILE},
 	{"print"},

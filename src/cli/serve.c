@@ -80,6 +80,10 @@ static bool read_config(const struct args *a, struct daemon_config *c, GError **
 		if (!config_add_optical(c, args_value_n(a, "optical", i), error))
 			return false;
 	}
+	for (unsigned i = 0; i < args_count(a, "disk"); i++) {
+		if (!config_add_disk(c, args_value_n(a, "disk", i), error))
+			return false;
+	}
 	for (unsigned i = 0; i < args_count(a, "device"); i++) {
 		if (!config_add_device(c, args_value_n(a, "device", i), error))
 			return false;
@@ -89,7 +93,7 @@ static bool read_config(const struct args *a, struct daemon_config *c, GError **
 			return false;
 	}
 	c->control = g_strdup(args_value(a, "control"));
-	return config_check(c, error);
+	return config_check_disks(c, error) && config_check(c, error);
 }
 
 static int run_serve(const struct args *a)
@@ -107,6 +111,7 @@ static int run_serve(const struct args *a)
 
 static const struct cli_option serve_options[] = {
 	{"optical", "SPEC", 0, OPTION_MANY},
+	{"disk", "SPEC", 0, OPTION_MANY},
 	{"device", "SPEC", 0, OPTION_MANY},
 	{"attach", "SPEC", 0, OPTION_MANY},
 	{"control", "PATH", 0, OPTION_FILE},

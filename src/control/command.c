@@ -5,7 +5,10 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "block/block.h"
 #include "pci/config.h"
+
+enum { SLOT_MAX = 255 };
 
 static const char *text_or_null(json_t *j)
 {
@@ -79,18 +82,45 @@ static json_t *drive_json(struct daemon_drive *dd)
 	return j;
 }
 
+static json_t *disk_json(const struct daemon_disk *disk)
+{
+	return json_pack("{s:s, s:o, s:I, s:b, s:s?}", "id", disk->config->id, "file",
+			 file_name_json(disk->config->name), "bytes",
+			 (json_int_t)block_length(disk->node), "writable",
+			 block_is_writable(disk->node), "device",
+			 disk->user ? disk->user->config->id : NULL);
+}
+
+static json_t *slots_json(struct daemon_device *dd, const struct device_unit_ops *ops)
+{
+	struct ob_dev *dev = device_ob(dd->device);
+	json_t *units = json_array();
+
+	for (unsigned i = 0; i < ops->slots(dev); i++) {
+		const char *id = ops->unit(dev, i);
+
+		json_array_append_new(units, id ? json_string(id) : json_null());
+	}
+	return units;
+}
+
 static json_t *device_json(struct daemon_device *dd)
 {
 	struct pci_function *f = device_function(dd->device);
+	const struct device_unit_ops *ops = device_unit_ops(dd->device);
+	json_t *j;
 	g_autofree char *vendor = NULL, *id = NULL;
 	uint8_t ids[4];
 
 	pci_function_config_read(f, CFG_VENDOR, ids, sizeof(ids));
 	vendor = g_strdup_printf("0x%04x", get_le16(ids));
 	id = g_strdup_printf("0x%04x", get_le16(ids + 2));
-	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:b}", "id", device_id(dd->device), "driver",
-			 file_name_json(dd->config->driver), "class", device_class_name(dd->device),
-			 "vendor", vendor, "device", id, "stopped", pci_function_is_stopped(f));
+	j = json_pack("{s:s, s:o, s:s, s:s, s:s, s:b}", "id", device_id(dd->device), "driver",
+		      file_name_json(dd->config->driver), "class", device_class_name(dd->device),
+		      "vendor", vendor, "device", id, "stopped", pci_function_is_stopped(f));
+	if (ops && ops->slots)
+		json_object_set_new(j, "units", slots_json(dd, ops));
+	return j;
 }
 
 struct devices_status {
@@ -142,16 +172,20 @@ static json_t *attachment_json(const struct daemon_attachment *da)
 static co_fn json_t *status(struct outboard_daemon *d, const json_t *args, GError **error)
 {
 	json_t *drives = json_array(), *devices = json_array(), *attachments = json_array();
+	json_t *disks = json_array();
 
 	(void)args;
 	(void)error;
 	for (unsigned i = 0; i < daemon_drives(d); i++)
 		json_array_append_new(drives, drive_json(daemon_drive(d, i)));
+	for (unsigned i = 0; i < daemon_disks(d); i++)
+		json_array_append_new(disks, disk_json(daemon_disk(d, i)));
 	pci_on_loop_stack(read_devices, &(struct devices_status){d, devices});
 	for (unsigned i = 0; i < daemon_attachments(d); i++)
 		json_array_append_new(attachments, attachment_json(daemon_attachment(d, i)));
-	return json_pack("{s:s, s:o, s:o, s:o}", "loop", loop_backend_name(daemon_loop(d)),
-			 "drives", drives, "devices", devices, "attachments", attachments);
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "loop", loop_backend_name(daemon_loop(d)),
+			 "drives", drives, "disks", disks, "devices", devices, "attachments",
+			 attachments);
 }
 
 static co_fn json_t *insert(struct outboard_daemon *d, const json_t *args, GError **error)
@@ -208,6 +242,53 @@ static co_fn json_t *remove_device(struct outboard_daemon *d, const json_t *args
 	return id && daemon_remove_device(d, id, error) ? json_object() : NULL;
 }
 
+static co_fn json_t *add_disk(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	const char *spec = get_text(args, "disk", "a file and its options", error);
+	const char *id = spec ? daemon_add_disk(d, spec, error) : NULL;
+
+	return id ? json_pack("{s:s}", "id", id) : NULL;
+}
+
+static co_fn json_t *remove_disk(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	const char *id = get_text(args, "id", "the name of a disk", error);
+
+	return id && daemon_remove_disk(d, id, error) ? json_object() : NULL;
+}
+
+static bool get_slot(const json_t *args, unsigned *slot, GError **error)
+{
+	const json_t *j = json_object_get(args, "slot");
+	json_int_t n = json_integer_value(j);
+
+	if (!json_is_integer(j) || n < 0 || n > SLOT_MAX)
+		return err_set(error, EINVAL, "'slot' must be a number from 0 to %d", SLOT_MAX);
+	*slot = (unsigned)n;
+	return true;
+}
+
+static co_fn json_t *plug(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	const char *device = get_text(args, "device", "the name of a device", error);
+	const char *id = device ? get_text(args, "id", "a disk or drive", error) : NULL;
+	unsigned slot;
+
+	if (!id || !get_slot(args, &slot, error))
+		return NULL;
+	return daemon_plug(d, device, slot, id, error) ? json_object() : NULL;
+}
+
+static co_fn json_t *unplug(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	const char *device = get_text(args, "device", "the name of a device", error);
+	unsigned slot;
+
+	if (!device || !get_slot(args, &slot, error))
+		return NULL;
+	return daemon_unplug(d, device, slot, error) ? json_object() : NULL;
+}
+
 static co_fn json_t *quit(struct outboard_daemon *d, const json_t *args, GError **error)
 {
 	(void)args;
@@ -219,25 +300,42 @@ static co_fn json_t *quit(struct outboard_daemon *d, const json_t *args, GError 
 static const struct command {
 	const char *name;
 	co_fn json_t *(*run)(struct outboard_daemon *d, const json_t *args, GError **error);
-	const char *args[3]; /* keys it takes */
+	const char *args[4]; /* keys it takes */
+	bool alone;          /* daemon_changing() */
 } commands[] = {
 	{"status", status, {NULL}},
 	{"insert", insert, {"id", "disc", NULL}},
 	{"eject", eject, {"id", "force", NULL}},
-	{"add-device", add_device, {"device", "socket", NULL}},
-	{"remove-device", remove_device, {"id", NULL}},
+	{"add-device", add_device, {"device", "socket", NULL}, true},
+	{"remove-device", remove_device, {"id", NULL}, true},
+	{"add-disk", add_disk, {"disk", NULL}, true},
+	{"remove-disk", remove_disk, {"id", NULL}, true},
+	{"plug", plug, {"device", "slot", "id", NULL}, true},
+	{"unplug", unplug, {"device", "slot", NULL}, true},
 	{"quit", quit, {NULL}},
 };
+
+static co_fn json_t *run_command(const struct command *c, struct outboard_daemon *d,
+				 const json_t *args, GError **error)
+{
+	json_t *result;
+
+	if (!check_keys(args, c->args, error))
+		return NULL;
+	if (c->alone)
+		co_mutex_lock(daemon_changing(d));
+	result = c->run(d, args, error);
+	if (c->alone)
+		co_mutex_unlock(daemon_changing(d));
+	return result;
+}
 
 co_fn json_t *command_execute(struct outboard_daemon *d, const char *name, const json_t *args,
 			      GError **error)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++) {
-		if (!strcmp(commands[i].name, name)) {
-			return check_keys(args, commands[i].args, error)
-				       ? commands[i].run(d, args, error)
-				       : NULL;
-		}
+		if (!strcmp(commands[i].name, name))
+			return run_command(&commands[i], d, args, error);
 	}
 	err_set(error, ENOENT, "there is no command '%s'", name);
 	return NULL;

@@ -1,12 +1,11 @@
 /* Option texts of drives, devices and attachments: see config.h. */
-#include "control/config.h"
+#include "control/config_impl.h"
 
 #include <string.h>
 #include <sys/un.h>
 
 #include "attach/vhost_user.h"
 #include "base/err.h"
-#include "base/opts.h"
 #include "disc/profile.h"
 
 enum {
@@ -62,6 +61,7 @@ static void attach_free(void *p)
 void config_init(struct daemon_config *c)
 {
 	c->opticals = g_ptr_array_new_with_free_func(optical_free);
+	c->disks = g_ptr_array_new_with_free_func(config_disk_free);
 	c->devices = g_ptr_array_new_with_free_func(device_free_config);
 	c->attachments = g_ptr_array_new_with_free_func(attach_free);
 	c->control = NULL;
@@ -71,6 +71,8 @@ void config_fini(struct daemon_config *c)
 {
 	if (c->opticals)
 		g_ptr_array_free(c->opticals, TRUE);
+	if (c->disks)
+		g_ptr_array_free(c->disks, TRUE);
 	if (c->devices)
 		g_ptr_array_free(c->devices, TRUE);
 	if (c->attachments)
@@ -101,6 +103,11 @@ const struct device_config *config_find_device(const struct daemon_config *c, co
 	return NULL;
 }
 
+bool config_is_controller(const struct device_config *d)
+{
+	return !strcmp(d->driver, "ahci") || !strcmp(d->driver, "ide");
+}
+
 const struct device_config *config_attached_device(const struct daemon_config *c,
 						   const struct attach_config *a)
 {
@@ -114,19 +121,27 @@ static bool id_ok(const char *id)
 	       strspn(id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_.-") == strlen(id);
 }
 
-/* Drives and devices share their names: a message with one in it means one thing. */
+/* Drives, disks and devices share their names: a message with one in it means one thing. */
+static const char *id_user(const struct daemon_config *c, const char *id)
+{
+	return config_find_optical(c, id)  ? "drive"
+	       : config_find_disk(c, id)   ? "disk"
+	       : config_find_device(c, id) ? "device"
+					   : NULL;
+}
+
 static char *free_id(const struct daemon_config *c, const char *prefix)
 {
 	for (unsigned i = 0;; i++) {
 		char *id = g_strdup_printf("%s%u", prefix, i);
 
-		if (!config_find_optical(c, id) && !config_find_device(c, id))
+		if (!id_user(c, id))
 			return id;
 		g_free(id);
 	}
 }
 
-static bool get_id(const struct daemon_config *c, struct opts *o, const char *prefix, char **id,
+bool config_get_id(const struct daemon_config *c, struct opts *o, const char *prefix, char **id,
 		   GError **error)
 {
 	const char *text = opts_get(o, "id");
@@ -140,16 +155,15 @@ static bool get_id(const struct daemon_config *c, struct opts *o, const char *pr
 			       "id=%s: an id is 1 to %d letters, digits, '_', '-' or '.'", text,
 			       ID_MAX);
 	}
-	if (config_find_optical(c, text))
-		return err_set(error, EEXIST, "id=%s: another drive has that id", text);
-	if (config_find_device(c, text))
-		return err_set(error, EEXIST, "id=%s: another device has that id", text);
+	if (id_user(c, text))
+		return err_set(error, EEXIST, "id=%s: another %s has that id", text,
+			       id_user(c, text));
 	*id = g_strdup(text);
 	return true;
 }
 
 /* INQUIRY strings: printable ASCII of a limited length. */
-static bool get_text(struct opts *o, const char *key, size_t max, char **out, GError **error)
+bool config_get_text(struct opts *o, const char *key, size_t max, char **out, GError **error)
 {
 	const char *text = opts_get(o, key);
 
@@ -188,11 +202,11 @@ static bool parse_optical(const struct daemon_config *c, struct optical_config *
 			       "disc= names no file; leave it out for an empty drive");
 	d->disc = g_strdup(disc);
 	d->state = g_strdup(opts_get(o, "state"));
-	return get_id(c, o, "cd", &d->id, error) &&
-	       get_text(o, "vendor", VENDOR_MAX, &d->vendor, error) &&
-	       get_text(o, "product", PRODUCT_MAX, &d->product, error) &&
-	       get_text(o, "revision", REVISION_MAX, &d->revision, error) &&
-	       get_text(o, "serial", SERIAL_MAX, &d->serial, error) &&
+	return config_get_id(c, o, "cd", &d->id, error) &&
+	       config_get_text(o, "vendor", VENDOR_MAX, &d->vendor, error) &&
+	       config_get_text(o, "product", PRODUCT_MAX, &d->product, error) &&
+	       config_get_text(o, "revision", REVISION_MAX, &d->revision, error) &&
+	       config_get_text(o, "serial", SERIAL_MAX, &d->serial, error) &&
 	       get_rom(o, &d->rom_profile, error) &&
 	       opts_get_bool(o, "strict", &d->strict, error) &&
 	       opts_get_bool(o, "readonly", &d->readonly, error) &&
@@ -226,7 +240,7 @@ bool config_add_device(struct daemon_config *c, const char *text, GError **error
 			     "say which device first, as in edu,id=edu0 ('outboard device list' "
 			     "shows them) or ./mydev.so");
 	} else {
-		ok = d->opts && get_id(c, d->opts, "dev", &d->id, error);
+		ok = d->opts && config_get_id(c, d->opts, "dev", &d->id, error);
 	}
 	if (!ok) {
 		device_free_config(d);
@@ -416,4 +430,16 @@ bool config_check(struct daemon_config *c, GError **error)
 		}
 	}
 	return true;
+}
+
+bool config_check_disks(const struct daemon_config *c, GError **error)
+{
+	for (unsigned i = 0; i < c->devices->len; i++) {
+		if (config_is_controller(c->devices->pdata[i]))
+			return true;
+	}
+	return !c->disks->len ||
+	       err_set(error, EINVAL,
+		       "disk '%s' hangs on nothing; give --device ahci (or --device ide)",
+		       ((const struct disk_config *)c->disks->pdata[0])->id);
 }

@@ -17,6 +17,14 @@ struct optical_config {
 	bool strict, readonly;
 };
 
+struct disk_config {
+	char *id;
+	char *name;                      /* the file or driver, for messages */
+	char *model, *serial, *firmware; /* NULL: the controller's own */
+	struct opts *opts;               /* for block_open() */
+	bool rotational, readonly;
+};
+
 struct device_config {
 	char *id;
 	char *driver;      /* "edu", "./mydev.so" */
@@ -39,6 +47,7 @@ struct attach_config {
 
 struct daemon_config {
 	GPtrArray *opticals;    /* struct optical_config */
+	GPtrArray *disks;       /* struct disk_config */
 	GPtrArray *devices;     /* struct device_config */
 	GPtrArray *attachments; /* struct attach_config */
 	char *control;          /* path of the control socket, or NULL */
@@ -54,6 +63,12 @@ void config_fini(struct daemon_config *c);
  */
 bool config_add_optical(struct daemon_config *c, const char *text, GError **error);
 /*
+ * "file=PATH,format=raw,id=hd0,serial=,model=,firmware=,rotational=on|off,readonly=on|off", or
+ * instead of file and format the options of a block driver ("driver=raw,file.driver=fault,...");
+ * the key of a first bare value is "file". One without id is called hd0, hd1 ...
+ */
+bool config_add_disk(struct daemon_config *c, const char *text, GError **error);
+/*
  * "edu,id=edu0,PROP=VALUE..." or "./mydev.so,class=NAME,..."; the properties are checked by the
  * device itself. One without id is called dev0, dev1 ...
  */
@@ -68,9 +83,14 @@ bool config_add_attachment(struct daemon_config *c, const char *text, GError **e
  * attached. Says of each vfio-user attachment which device it shows.
  */
 bool config_check(struct daemon_config *c, GError **error);
+/* At the start: whether disks have a controller to hang on. */
+bool config_check_disks(const struct daemon_config *c, GError **error);
 const struct optical_config *config_find_optical(const struct daemon_config *c, const char *id);
+const struct disk_config *config_find_disk(const struct daemon_config *c, const char *id);
 const struct device_config *config_find_device(const struct daemon_config *c, const char *id);
 /* That of a vfio-user attachment, in a config that passed config_check(). */
 const struct device_config *config_attached_device(const struct daemon_config *c,
 						   const struct attach_config *a);
+/* Whether it is one that disks and drives can hang on. */
+bool config_is_controller(const struct device_config *d);
 const char *attach_kind_name(enum attach_kind kind); /* "vhost-user", "vfio-user" */

@@ -1,13 +1,13 @@
 /*
- * The running daemon. Start: drives with their discs, devices, then the attachments, so that no
- * guest sees a drive before its disc is in it. End: the other way round.
+ * The running daemon. Start: drives with their discs, disks, devices, then the attachments, so that
+ * no guest sees a drive before its disc is in it. End: the other way round.
  *
  * Beside the first attachment's socket lie two small files for each drive: SOCKET.drive-ID.state
  * (the drive's own: tray, locks, mode pages) and SOCKET.drive-ID.media (which disc, see media.h).
  * They serve a daemon that was killed and started again under a guest that goes on. An orderly end
  * without any guest removes them.
  */
-#include "control/daemon.h"
+#include "control/daemon_impl.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -16,17 +16,6 @@
 #include "base/log.h"
 #include "control/media.h"
 #include "control/server.h"
-
-struct outboard_daemon {
-	struct loop *loop;
-	struct daemon_config *config;
-	GArray *drives;      /* struct daemon_drive */
-	GArray *devices;     /* struct daemon_device */
-	GArray *attachments; /* struct daemon_attachment */
-	struct control_server *server;
-	struct co_queue waiting;
-	bool started, quitting;
-};
 
 unsigned daemon_drives(const struct outboard_daemon *d)
 {
@@ -45,7 +34,16 @@ unsigned daemon_devices(const struct outboard_daemon *d)
 
 struct daemon_device *daemon_device(struct outboard_daemon *d, unsigned i)
 {
-	return &g_array_index(d->devices, struct daemon_device, i);
+	return d->devices->pdata[i];
+}
+
+struct daemon_device *daemon_find_device(struct outboard_daemon *d, const char *id)
+{
+	for (unsigned i = 0; i < d->devices->len; i++) {
+		if (!strcmp(daemon_device(d, i)->config->id, id))
+			return daemon_device(d, i);
+	}
+	return NULL;
 }
 
 unsigned daemon_attachments(const struct outboard_daemon *d)
@@ -56,6 +54,11 @@ unsigned daemon_attachments(const struct outboard_daemon *d)
 struct daemon_attachment *daemon_attachment(struct outboard_daemon *d, unsigned i)
 {
 	return &g_array_index(d->attachments, struct daemon_attachment, i);
+}
+
+struct co_mutex *daemon_changing(struct outboard_daemon *d)
+{
+	return &d->changing;
 }
 
 struct loop *daemon_loop(const struct outboard_daemon *d)
@@ -174,7 +177,7 @@ static co_fn bool start_drive(struct outboard_daemon *d, const struct optical_co
 	return load_first_disc(daemon_drive(d, d->drives->len - 1), error);
 }
 
-static struct daemon_drive *find_drive(struct outboard_daemon *d, const char *id)
+struct daemon_drive *daemon_find_drive(struct outboard_daemon *d, const char *id)
 {
 	for (unsigned i = 0; i < d->drives->len; i++) {
 		if (!strcmp(daemon_drive(d, i)->config->id, id))
@@ -183,25 +186,27 @@ static struct daemon_drive *find_drive(struct outboard_daemon *d, const char *id
 	return NULL;
 }
 
+static co_fn void stop_device(struct daemon_device *dd)
+{
+	device_free(dd->device);
+	units_release(dd);
+	g_free(dd);
+}
+
 static co_fn bool start_device(struct outboard_daemon *d, const struct device_config *c,
 			       GError **error)
 {
-	struct daemon_device dd = {.config = c,
-				   .device = device_new(d->loop, c->opts, NULL, error)};
+	struct daemon_device *dd = g_new0(struct daemon_device, 1);
 
-	if (!dd.device)
+	dd->config = c;
+	units_init(d, dd);
+	dd->device = device_new(d->loop, c->opts, &dd->units, error);
+	if (!dd->device) {
+		stop_device(dd);
 		return err_prefix(error, "--device %s", c->driver);
-	g_array_append_val(d->devices, dd);
+	}
+	g_ptr_array_add(d->devices, dd);
 	return true;
-}
-
-static struct device *find_device(struct outboard_daemon *d, const struct device_config *c)
-{
-	unsigned i = 0;
-
-	while (daemon_device(d, i)->config != c)
-		i++;
-	return daemon_device(d, i)->device;
 }
 
 static bool start_vhost_user(struct outboard_daemon *d, struct daemon_attachment *da,
@@ -221,7 +226,8 @@ static bool start_vhost_user(struct outboard_daemon *d, struct daemon_attachment
 
 	for (unsigned i = 0; i < n; i++)
 		targets[i] = drive_lu(
-			(c->drives ? find_drive(d, c->drives[i]) : daemon_drive(d, i))->drive);
+			(c->drives ? daemon_find_drive(d, c->drives[i]) : daemon_drive(d, i))
+				->drive);
 	da->vhost = vhost_user_new(d->loop, &o, error);
 	return da->vhost;
 }
@@ -231,7 +237,7 @@ static bool start_vfio_user(struct outboard_daemon *d, struct daemon_attachment 
 	struct vfio_user_options o = {.path = da->config->socket};
 
 	da->device = config_attached_device(d->config, da->config);
-	o.function = device_function(find_device(d, da->device));
+	o.function = device_function(daemon_find_device(d, da->device->id)->device);
 	da->vfio = vfio_user_new(d->loop, &o, error);
 	return da->vfio;
 }
@@ -273,12 +279,12 @@ co_fn const char *daemon_add_device(struct outboard_daemon *d, const char *text,
 	c = devices->pdata[devices->len - 1];
 	a = configure_socket(d, socket, c->id, error);
 	if (a && config_check(d->config, error) && start_device(d, c, error)) {
-		struct device *made = daemon_device(d, d->devices->len - 1)->device;
+		struct daemon_device *made = daemon_device(d, d->devices->len - 1);
 
 		if (start_attachment(d, a, error))
 			return c->id;
-		g_array_set_size(d->devices, d->devices->len - 1);
-		device_free(made);
+		g_ptr_array_remove(d->devices, made);
+		stop_device(made);
 	}
 	if (a)
 		g_ptr_array_remove(d->config->attachments, a);
@@ -304,24 +310,22 @@ static struct daemon_attachment take_attachment(struct outboard_daemon *d,
 
 co_fn bool daemon_remove_device(struct outboard_daemon *d, const char *id, GError **error)
 {
-	struct daemon_device dd = {NULL};
+	struct daemon_device *dd = daemon_find_device(d, id);
+	const struct device_config *config;
 	struct daemon_attachment da;
-	unsigned i = 0;
 
-	while (i < d->devices->len && strcmp(daemon_device(d, i)->config->id, id) != 0)
-		i++;
-	if (i == d->devices->len)
+	if (!dd)
 		return err_set(error, ENOENT, "there is no device '%s'", id);
 	/* Out of all lists before the first yield: nobody finds it half taken down. */
-	dd = *daemon_device(d, i);
-	da = take_attachment(d, dd.config);
-	g_array_remove_index(d->devices, i);
+	config = dd->config;
+	da = take_attachment(d, config);
+	g_ptr_array_remove(d->devices, dd);
 	vfio_user_free(da.vfio);
-	device_free(dd.device);
+	stop_device(dd);
 	/* Only now may its names be used again. */
 	if (da.config)
 		g_ptr_array_remove(d->config->attachments, (void *)da.config);
-	g_ptr_array_remove(d->config->devices, (void *)dd.config);
+	g_ptr_array_remove(d->config->devices, (void *)config);
 	return true;
 }
 
@@ -329,6 +333,10 @@ static co_fn bool start_all(struct outboard_daemon *d, GError **error)
 {
 	for (unsigned i = 0; i < d->config->opticals->len; i++) {
 		if (!start_drive(d, d->config->opticals->pdata[i], error))
+			return false;
+	}
+	for (unsigned i = 0; i < d->config->disks->len; i++) {
+		if (!disk_start(d, d->config->disks->pdata[i], error))
 			return false;
 	}
 	for (unsigned i = 0; i < d->config->devices->len; i++) {
@@ -358,7 +366,8 @@ co_fn struct outboard_daemon *daemon_start(struct loop *loop, struct daemon_conf
 	d->loop = loop;
 	d->config = config;
 	d->drives = g_array_new(FALSE, TRUE, sizeof(struct daemon_drive));
-	d->devices = g_array_new(FALSE, TRUE, sizeof(struct daemon_device));
+	d->disks = g_ptr_array_new();
+	d->devices = g_ptr_array_new();
 	d->attachments = g_array_new(FALSE, TRUE, sizeof(struct daemon_attachment));
 	if (start_all(d, error))
 		return d;
@@ -433,11 +442,14 @@ co_fn void daemon_free(struct outboard_daemon *d)
 	control_server_free(d->server);
 	end_attachments(d);
 	for (unsigned i = 0; i < d->devices->len; i++)
-		device_free(daemon_device(d, i)->device);
+		stop_device(daemon_device(d, i));
+	for (unsigned i = 0; i < d->disks->len; i++)
+		disk_free(daemon_disk(d, i));
 	for (unsigned i = 0; i < d->drives->len; i++)
 		stop_drive(d, daemon_drive(d, i), forget);
 	g_array_free(d->attachments, TRUE);
-	g_array_free(d->devices, TRUE);
+	g_ptr_array_free(d->devices, TRUE);
+	g_ptr_array_free(d->disks, TRUE);
 	g_array_free(d->drives, TRUE);
 	g_free(d);
 }

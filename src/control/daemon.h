@@ -9,6 +9,7 @@
 #include "base/co.h"
 #include "control/config.h"
 #include "device/device.h"
+#include "device/units.h"
 #include "scsi/drive.h"
 
 struct outboard_daemon;
@@ -39,9 +40,17 @@ struct daemon_drive {
 	char *media_path; /* file that tells a restarted daemon what was in the drive; NULL: none */
 };
 
+struct daemon_disk {
+	const struct disk_config *config;
+	struct block_node *node;
+	struct daemon_device *user; /* it hangs on this one; NULL: on none */
+};
+
 struct daemon_device {
 	const struct device_config *config;
 	struct device *device;
+	struct outboard_daemon *daemon;
+	struct device_units units; /* what it finds its disks and drives by */
 };
 
 struct daemon_attachment {
@@ -54,10 +63,18 @@ struct daemon_attachment {
 
 unsigned daemon_drives(const struct outboard_daemon *d);
 struct daemon_drive *daemon_drive(struct outboard_daemon *d, unsigned i);
+unsigned daemon_disks(const struct outboard_daemon *d);
+struct daemon_disk *daemon_disk(struct outboard_daemon *d, unsigned i);
 unsigned daemon_devices(const struct outboard_daemon *d);
 struct daemon_device *daemon_device(struct outboard_daemon *d, unsigned i);
+struct daemon_device *daemon_find_device(struct outboard_daemon *d, const char *id); /* or NULL */
 unsigned daemon_attachments(const struct outboard_daemon *d);
 struct daemon_attachment *daemon_attachment(struct outboard_daemon *d, unsigned i);
+/*
+ * Held by whoever makes, ends, plugs or unplugs: these yield, and what one has found another must
+ * not take away meanwhile.
+ */
+struct co_mutex *daemon_changing(struct outboard_daemon *d);
 struct loop *daemon_loop(const struct outboard_daemon *d);
 
 /*
@@ -77,3 +94,13 @@ co_fn const char *daemon_add_device(struct outboard_daemon *d, const char *text,
 				    GError **error);
 /* Ends its attachment in the orderly way, then the device. */
 co_fn bool daemon_remove_device(struct outboard_daemon *d, const char *id, GError **error);
+
+/* Opens a disk from its option text (config_add_disk()): its id, or NULL. It hangs on nothing. */
+co_fn const char *daemon_add_disk(struct outboard_daemon *d, const char *text, GError **error);
+/* Closes one that hangs on nothing. */
+co_fn bool daemon_remove_disk(struct outboard_daemon *d, const char *id, GError **error);
+/* Hangs a disk or drive on a port of a device while the guest runs; takes it off again. */
+co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned slot, const char *id,
+		       GError **error);
+co_fn bool daemon_unplug(struct outboard_daemon *d, const char *device, unsigned slot,
+			 GError **error);

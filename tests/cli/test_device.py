@@ -190,4 +190,4 @@ def test_run(tmp_path, vmm, monkeypatch):
 
 def test_run_with_an_old_qemu(vmm):
     refused("run", "--device", "edu", "--", vmm("10.0.2"), "-x", "true", status=2,
-            says="--device needs QEMU 10.1 or newer")
+            says="needs QEMU 10.1 or newer")

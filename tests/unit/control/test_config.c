@@ -96,6 +96,63 @@ static void test_optical_refused(void **state)
 	refuse_optical("disc=a,disc=b", "disc");
 }
 
+static void test_disk(void **state)
+{
+	const struct disk_config *d;
+
+	(void)state;
+	assert_true(
+		config_add_disk(&config, "a,,b.img,serial=4711,model=My Disk,rotational=on", NULL));
+	assert_true(config_add_disk(
+		&config, "driver=raw,file.driver=fault,file.file.filename=x,id=bad,readonly=on",
+		NULL));
+	d = config_find_disk(&config, "hd0");
+	assert_string_equal(d->name, "a,b.img");
+	assert_string_equal(opts_get(d->opts, "filename"), "a,b.img");
+	assert_string_equal(d->serial, "4711");
+	assert_string_equal(d->model, "My Disk");
+	assert_null(d->firmware);
+	assert_true(d->rotational);
+	assert_false(d->readonly);
+	d = config_find_disk(&config, "bad");
+	assert_string_equal(opts_get(d->opts, "file.driver"), "fault");
+	assert_true(d->readonly);
+	assert_null(config_find_disk(&config, "hd1"));
+}
+
+static void refuse_disk(const char *text, const char *why)
+{
+	GError *error = NULL;
+	unsigned before = config.disks->len;
+
+	assert_false(config_add_disk(&config, text, &error));
+	says(&error, why);
+	assert_int_equal(config.disks->len, before);
+}
+
+static void test_disk_refused(void **state)
+{
+	GError *error = NULL;
+
+	(void)state;
+	assert_true(config_add_optical(&config, "id=a", NULL));
+	assert_true(config_add_disk(&config, "x,id=b", NULL));
+	refuse_disk("y,id=a", "another drive has that id");
+	refuse_disk("y,id=b", "another disk has that id");
+	refuse_disk("", "say which file");
+	refuse_disk("file=", "names no file");
+	refuse_disk("file=x,driver=raw", "do not go with it");
+	refuse_disk("x,serial=123456789012345678901", "at most 20 characters");
+	refuse_disk("x,readonly=perhaps", "readonly");
+	assert_false(config_check_disks(&config, &error));
+	says(&error, "hangs on nothing");
+	assert_true(config_add_device(&config, "edu", NULL));
+	assert_false(config_check_disks(&config, &error));
+	says(&error, "--device ahci");
+	assert_true(config_add_device(&config, "ide,id=b2", NULL));
+	assert_true(config_check_disks(&config, NULL));
+}
+
 static void test_attachment(void **state)
 {
 	const struct attach_config *a;
@@ -301,6 +358,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_optical, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_optical_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disk_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attachment, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attachment_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_check, setup, teardown),

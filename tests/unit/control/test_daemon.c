@@ -456,6 +456,51 @@ static void test_change_devices(void **state)
 	run(body_change_devices);
 }
 
+/* Disks come and go; what hangs on them is looked up by name. */
+static void body_disks(struct fixture *f)
+{
+	g_autofree char *image = g_build_filename(f->dir, "d.img", NULL);
+	g_autofree char *odd = g_build_filename(f->dir, "odd.img", NULL);
+	g_autofree char *add = g_strdup_printf("{\"disk\": \"%s,id=x\"}", image);
+	g_autofree char *bad = g_strdup_printf("{\"disk\": \"%s\"}", odd);
+	g_autofree char *wrong = g_strdup_printf("{\"disk\": \"%s,colour=red\"}", image);
+	struct outboard_daemon *d;
+	json_t *status, *disk;
+
+	check(g_file_set_contents(odd, "odd", 3, NULL));
+	check(g_file_set_contents(image, "", 0, NULL) && !truncate(image, 1 << 20));
+	make_discs(f);
+	configure(f, f->disc);
+	check(config_add_device(&f->config, "edu,id=e", NULL));
+	d = daemon_start(f->loop, &f->config, NULL);
+	check(d);
+	command(d, "add-disk", bad, "3 bytes are no whole number of sectors");
+	command(d, "add-disk", wrong, "colour");
+	command(d, "add-disk", "{\"disk\": \"/nonexistent.img\"}", "/nonexistent.img");
+	command(d, "add-disk", add, NULL);
+	command(d, "add-disk", add, "another disk has that id");
+	status = command_execute(d, "status", NULL, NULL);
+	disk = json_array_get(json_object_get(status, "disks"), 0);
+	check(json_integer_value(json_object_get(disk, "bytes")) == 1 << 20);
+	check(json_is_null(json_object_get(disk, "device")) || !json_object_get(disk, "device"));
+	json_decref(status);
+	command(d, "plug", "{\"device\": \"e\", \"slot\": 0, \"id\": \"x\"}",
+		"takes no disk or drive");
+	command(d, "plug", "{\"device\": \"f\", \"slot\": 0, \"id\": \"x\"}", "no device 'f'");
+	command(d, "plug", "{\"device\": \"e\", \"slot\": -1, \"id\": \"x\"}", "'slot' must be");
+	command(d, "unplug", "{\"device\": \"e\"}", "'slot' must be");
+	command(d, "remove-disk", "{\"id\": \"y\"}", "no disk 'y'");
+	command(d, "remove-disk", "{\"id\": \"x\"}", NULL);
+	command(d, "remove-disk", "{\"id\": \"x\"}", "no disk 'x'");
+	daemon_free(d);
+}
+
+static void test_disks(void **state)
+{
+	(void)state;
+	run(body_disks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -467,6 +512,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wrong_devices, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_devices, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_change_devices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disks, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

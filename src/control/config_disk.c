@@ -1,0 +1,82 @@
+/* Option texts of disks: see config.h. */
+#include "control/config_impl.h"
+
+#include <string.h>
+
+#include "base/err.h"
+
+enum { MODEL_MAX = 40, DISK_SERIAL_MAX = 20, FIRMWARE_MAX = 8 }; /* IDENTIFY DEVICE */
+
+void config_disk_free(void *p)
+{
+	struct disk_config *d = p;
+
+	if (!d)
+		return;
+	g_free(d->id);
+	g_free(d->name);
+	g_free(d->model);
+	g_free(d->serial);
+	g_free(d->firmware);
+	opts_free(d->opts);
+	g_free(d);
+}
+
+const struct disk_config *config_find_disk(const struct daemon_config *c, const char *id)
+{
+	for (unsigned i = 0; i < c->disks->len; i++) {
+		const struct disk_config *d = c->disks->pdata[i];
+
+		if (!strcmp(d->id, id))
+			return d;
+	}
+	return NULL;
+}
+
+/* Either file= and format=, or a block driver with its own options. */
+static bool get_image(struct disk_config *d, GError **error)
+{
+	const char *file = opts_get(d->opts, "file"), *format = opts_get(d->opts, "format");
+	const char *driver = opts_get(d->opts, "driver");
+
+	if (file && !*file)
+		return err_set(error, EINVAL, "file= names no file");
+	if (!file && !driver)
+		return err_set(error, EINVAL, "say which file, as in file=disk.img");
+	if (driver && (file || format)) {
+		return err_set(error, EINVAL,
+			       "driver= has options of its own, as in driver=raw,file.filename=x; "
+			       "file= and format= do not go with it");
+	}
+	d->name = g_strdup(file ? file : driver);
+	if (file) {
+		opts_set(d->opts, "filename", file);
+		opts_set(d->opts, "driver", format ? format : "raw");
+	}
+	return true;
+}
+
+static bool parse_disk(const struct daemon_config *c, struct disk_config *d, GError **error)
+{
+	struct opts *o = d->opts;
+
+	return get_image(d, error) && config_get_id(c, o, "hd", &d->id, error) &&
+	       config_get_text(o, "model", MODEL_MAX, &d->model, error) &&
+	       config_get_text(o, "serial", DISK_SERIAL_MAX, &d->serial, error) &&
+	       config_get_text(o, "firmware", FIRMWARE_MAX, &d->firmware, error) &&
+	       opts_get_bool(o, "rotational", &d->rotational, error) &&
+	       opts_get_bool(o, "readonly", &d->readonly, error);
+}
+
+bool config_add_disk(struct daemon_config *c, const char *text, GError **error)
+{
+	struct disk_config *d = g_new0(struct disk_config, 1);
+
+	d->opts = opts_parse(text, "file", error);
+	if (!d->opts || !parse_disk(c, d, error)) {
+		config_disk_free(d);
+		return err_prefix(error, "--disk %s", text);
+	}
+	g_ptr_array_add(c->disks, d);
+	return true;
+}

@@ -1,0 +1,30 @@
+/* Inside the daemon: what its files share. */
+#pragma once
+
+#include "control/daemon.h"
+#include "device/units.h"
+
+struct control_server;
+
+struct outboard_daemon {
+	struct loop *loop;
+	struct daemon_config *config;
+	GArray *drives;      /* struct daemon_drive */
+	GPtrArray *disks;    /* struct daemon_disk */
+	GPtrArray *devices;  /* struct daemon_device */
+	GArray *attachments; /* struct daemon_attachment */
+	struct control_server *server;
+	struct co_queue waiting;
+	struct co_mutex changing;
+	bool started, quitting;
+};
+
+struct daemon_drive *daemon_find_drive(struct outboard_daemon *d, const char *id);
+
+/* daemon_units.c: disks, and who has them. */
+co_fn bool disk_start(struct outboard_daemon *d, const struct disk_config *c, GError **error);
+co_fn void disk_free(struct daemon_disk *disk);
+/* For device_new(): where dd finds its disks and drives. */
+void units_init(struct outboard_daemon *d, struct daemon_device *dd);
+/* The device has gone, or was never made: its disks are free again. */
+void units_release(struct daemon_device *dd);

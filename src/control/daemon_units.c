@@ -1,0 +1,270 @@
+/*
+ * Disks of the daemon, and the units on controllers.
+ *
+ * A disk belongs to one device at a time: two guests with a file system each would destroy it. It
+ * is claimed when a device looks it up, and free again when the device ended or the unit was
+ * unplugged. A drive may hang on several: its nexuses keep the guests apart.
+ */
+#include "control/daemon_impl.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "block/block.h"
+
+enum { UNIT_SECTOR = 512 };
+
+unsigned daemon_disks(const struct outboard_daemon *d)
+{
+	return d->disks->len;
+}
+
+struct daemon_disk *daemon_disk(struct outboard_daemon *d, unsigned i)
+{
+	return d->disks->pdata[i];
+}
+
+static struct daemon_disk *find_disk(struct outboard_daemon *d, const char *id)
+{
+	for (unsigned i = 0; i < d->disks->len; i++) {
+		if (!strcmp(daemon_disk(d, i)->config->id, id))
+			return daemon_disk(d, i);
+	}
+	return NULL;
+}
+
+static co_fn bool check_length(struct block_node *node, GError **error)
+{
+	uint64_t len = block_length(node);
+
+	if (len && len % UNIT_SECTOR == 0)
+		return true;
+	return err_set(error, EINVAL,
+		       "%s: %" G_GUINT64_FORMAT " bytes are no whole number of sectors of %d bytes",
+		       block_name(node), len, UNIT_SECTOR);
+}
+
+co_fn bool disk_start(struct outboard_daemon *d, const struct disk_config *c, GError **error)
+{
+	unsigned flags = c->readonly ? 0 : BLOCK_RDWR | BLOCK_UNSHARE_WRITE;
+	struct block_node *node = block_open(c->opts, flags, error);
+	struct daemon_disk *disk;
+
+	if (!node || !check_length(node, error)) {
+		block_unref(node);
+		return err_prefix(error, "disk %s", c->id);
+	}
+	disk = g_new0(struct daemon_disk, 1);
+	disk->config = c;
+	disk->node = node;
+	g_ptr_array_add(d->disks, disk);
+	return true;
+}
+
+co_fn void disk_free(struct daemon_disk *disk)
+{
+	block_unref(disk->node);
+	g_free(disk);
+}
+
+static void fill_disk(struct daemon_disk *disk, struct device_unit *out)
+{
+	*out = (struct device_unit){
+		.id = disk->config->id,
+		.disk = disk->node,
+		.model = disk->config->model,
+		.serial = disk->config->serial,
+		.firmware = disk->config->firmware,
+		.rotational = disk->config->rotational,
+	};
+}
+
+static void fill_drive(struct daemon_drive *drive, struct device_unit *out)
+{
+	*out = (struct device_unit){.id = drive->config->id, .drive = drive_lu(drive->drive)};
+}
+
+static void list_units(struct outboard_daemon *d, GString *names)
+{
+	for (unsigned i = 0; i < d->disks->len; i++)
+		g_string_append_printf(names, "%s%s", names->len ? ", " : "",
+				       daemon_disk(d, i)->config->id);
+	for (unsigned i = 0; i < d->drives->len; i++)
+		g_string_append_printf(names, "%s%s", names->len ? ", " : "",
+				       daemon_drive(d, i)->config->id);
+}
+
+static bool no_unit(struct outboard_daemon *d, const char *id, GError **error)
+{
+	g_autoptr(GString) names = g_string_new(NULL);
+
+	list_units(d, names);
+	if (!names->len)
+		return err_set(error, ENOENT,
+			       "there is no disk or drive '%s'; give --disk file=FILE,id=%s or "
+			       "--optical disc=FILE,id=%s",
+			       id, id, id);
+	return err_set(error, ENOENT, "there is no disk or drive '%s'; there are %s", id,
+		       names->str);
+}
+
+static bool units_find(void *opaque, const char *id, struct device_unit *out, GError **error)
+{
+	struct daemon_device *dd = opaque;
+	struct outboard_daemon *d = dd->daemon;
+	struct daemon_drive *drive = daemon_find_drive(d, id);
+	struct daemon_disk *disk = find_disk(d, id);
+
+	if (drive) {
+		fill_drive(drive, out);
+		return true;
+	}
+	if (!disk)
+		return no_unit(d, id, error);
+	if (disk->user)
+		return err_set(error, EBUSY, "disk '%s' hangs on device %s already", id,
+			       disk->user->config->id);
+	disk->user = dd;
+	fill_disk(disk, out);
+	return true;
+}
+
+/* Disks before drives; those that another device has are left out. */
+static bool units_nth(void *opaque, unsigned n, struct device_unit *out)
+{
+	struct daemon_device *dd = opaque;
+	struct outboard_daemon *d = dd->daemon;
+
+	for (unsigned i = 0; i < d->disks->len; i++) {
+		struct daemon_disk *disk = daemon_disk(d, i);
+
+		if (disk->user && disk->user != dd)
+			continue;
+		if (n-- > 0)
+			continue;
+		disk->user = dd;
+		fill_disk(disk, out);
+		return true;
+	}
+	if (n >= d->drives->len)
+		return false;
+	fill_drive(daemon_drive(d, n), out);
+	return true;
+}
+
+void units_init(struct outboard_daemon *d, struct daemon_device *dd)
+{
+	dd->daemon = d;
+	dd->units = (struct device_units){units_find, units_nth, dd};
+}
+
+void units_release(struct daemon_device *dd)
+{
+	for (unsigned i = 0; i < dd->daemon->disks->len; i++) {
+		struct daemon_disk *disk = daemon_disk(dd->daemon, i);
+
+		if (disk->user == dd)
+			disk->user = NULL;
+	}
+}
+
+co_fn const char *daemon_add_disk(struct outboard_daemon *d, const char *text, GError **error)
+{
+	GPtrArray *disks = d->config->disks;
+	struct disk_config *c;
+
+	if (!config_add_disk(d->config, text, error))
+		return NULL;
+	c = disks->pdata[disks->len - 1];
+	if (disk_start(d, c, error))
+		return c->id;
+	g_ptr_array_remove(disks, c);
+	return NULL;
+}
+
+co_fn bool daemon_remove_disk(struct outboard_daemon *d, const char *id, GError **error)
+{
+	struct daemon_disk *disk = find_disk(d, id);
+	void *config;
+
+	if (!disk)
+		return err_set(error, ENOENT, "there is no disk '%s'", id);
+	if (disk->user)
+		return err_set(error, EBUSY, "disk '%s' hangs on device %s; unplug it there first",
+			       id, disk->user->config->id);
+	config = (void *)disk->config;
+	g_ptr_array_remove(d->disks, disk);
+	disk_free(disk);
+	g_ptr_array_remove(d->config->disks, config);
+	return true;
+}
+
+/* The device and its operations on units; NULL: *error. */
+static const struct device_unit_ops *find_slot(struct outboard_daemon *d, const char *id,
+					       unsigned slot, struct daemon_device **out,
+					       GError **error)
+{
+	struct daemon_device *dd = daemon_find_device(d, id);
+	const struct device_unit_ops *ops = dd ? device_unit_ops(dd->device) : NULL;
+
+	if (!dd) {
+		err_set(error, ENOENT, "there is no device '%s'", id);
+		return NULL;
+	}
+	if (!ops || !ops->plug) {
+		err_set(error, ENOTSUP, "device %s (%s) takes no disk or drive while it runs", id,
+			device_class_name(dd->device));
+		return NULL;
+	}
+	if (slot >= ops->slots(device_ob(dd->device))) {
+		err_set(error, EINVAL, "device %s has the slots 0 to %u", id,
+			ops->slots(device_ob(dd->device)) - 1);
+		return NULL;
+	}
+	*out = dd;
+	return ops;
+}
+
+co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned slot, const char *id,
+		       GError **error)
+{
+	struct daemon_device *dd;
+	const struct device_unit_ops *ops = find_slot(d, device, slot, &dd, error);
+	struct device_unit unit;
+	struct daemon_disk *disk;
+	const char *there;
+
+	if (!ops)
+		return false;
+	there = ops->unit(device_ob(dd->device), slot);
+	if (there)
+		return err_set(error, EBUSY, "in slot %u of device %s is %s; unplug it first", slot,
+			       device, there);
+	if (!units_find(dd, id, &unit, error))
+		return false;
+	if (ops->plug(device_ob(dd->device), slot, &unit, error))
+		return true;
+	disk = find_disk(d, id);
+	if (disk)
+		disk->user = NULL;
+	return false;
+}
+
+co_fn bool daemon_unplug(struct outboard_daemon *d, const char *device, unsigned slot,
+			 GError **error)
+{
+	struct daemon_device *dd;
+	const struct device_unit_ops *ops = find_slot(d, device, slot, &dd, error);
+	const char *there = ops ? ops->unit(device_ob(dd->device), slot) : NULL;
+	struct daemon_disk *disk = there ? find_disk(d, there) : NULL;
+
+	if (!ops)
+		return false;
+	if (!there)
+		return err_set(error, ENOENT, "in slot %u of device %s is nothing", slot, device);
+	if (!ops->unplug(device_ob(dd->device), slot, error))
+		return false;
+	if (disk)
+		disk->user = NULL;
+	return true;
+}
