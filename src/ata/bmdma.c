@@ -247,6 +247,7 @@ void bmdma_save(const struct bmdma *b, uint8_t *state)
 	state[REG_COMMAND + 1] = b->is_used;
 	state[REG_STATUS] = read_byte(b, REG_STATUS);
 	put_le32(state + REG_TABLE, b->table);
+	put_le32(state + BMDMA_LEN, b->from);
 }
 
 void bmdma_restore(struct bmdma *b, const uint8_t *state)
@@ -256,7 +257,7 @@ void bmdma_restore(struct bmdma *b, const uint8_t *state)
 	b->is_active = b->command & COMMAND_START && state[REG_STATUS] & STATUS_ACTIVE;
 	b->is_used = state[REG_COMMAND + 1] & 1;
 	b->table = get_le32(state + REG_TABLE) & ~3u;
-	b->from = b->table;
+	b->from = get_le32(state + BMDMA_LEN) & ~3u;
 	b->run++;
 }
 

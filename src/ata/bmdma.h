@@ -24,7 +24,7 @@ struct bmdma_ops {
 enum {
 	BMDMA_LEN = 8,       /* registers */
 	BMDMA_ENTRIES = 8192, /* of a table; the rest is not looked at */
-	BMDMA_STATE = 8,
+	BMDMA_STATE = 12,
 };
 
 /* Units as in ata_channel_new(). */

@@ -4,3 +4,4 @@
 #include "outboard.h"
 
 extern const struct ob_class edu_class;
+extern const struct ob_class ide_class;
