@@ -334,6 +334,8 @@ struct ob_api {
 	int (*get_len)(struct ob_state *in, const char *name, size_t *len);
 	int (*dma_map_sg)(struct ob_dev *dev, unsigned flags, const struct ob_sg *sg, unsigned n_sg,
 			  struct ob_piece *pieces, unsigned max, struct ob_mapping **out);
+	int (*add_config)(struct ob_dev *dev, unsigned off, const void *initial,
+			  const void *writable, size_t len);
 };
 
 /* Whether the daemon has a function of struct ob_api that this header knows. Any thread. */
@@ -476,6 +478,21 @@ static inline int ob_vendor_write(struct ob_dev *dev, int cap, size_t off, const
 				  size_t len)
 {
 	return dev->api->vendor_write(dev, cap, off, buf, len);
+}
+
+/*
+ * Plain registers of the device's own at a fixed place in configuration space, off to off + len
+ * within 0x40 to 0xff: initial is what they hold after a reset, writable has a 1 for each bit the
+ * guest may change (NULL: none); both arrays are copied. Capabilities are put around them, so
+ * declare these first. The core resets and saves them. -EEXIST: something is there already. -ENOSYS:
+ * the daemon is too old, OB_HAS(dev, add_config) is 0.
+ */
+static inline int ob_add_config(struct ob_dev *dev, unsigned off, const void *initial,
+				const void *writable, size_t len)
+{
+	if (!OB_HAS(dev, add_config))
+		return -ENOSYS;
+	return dev->api->add_config(dev, off, initial, writable, len);
 }
 
 /*

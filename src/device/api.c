@@ -172,6 +172,15 @@ static int api_vendor_write(struct ob_dev *dev, int cap, size_t off, const void 
 	return pci_function_vendor_write(device_of(dev)->f, (unsigned)cap, off, buf, len);
 }
 
+static int api_add_config(struct ob_dev *dev, unsigned off, const void *initial,
+			  const void *writable, size_t len)
+{
+	struct device *d = device_of(dev);
+	GError *e = NULL;
+
+	return pci_function_add_registers(d->f, off, initial, writable, len, &e) ? 0 : refuse(d, e);
+}
+
 struct ob_doorbell *api_add_doorbell(struct ob_dev *dev, unsigned bar, uint64_t off, unsigned width,
 				     unsigned flags, uint64_t match,
 				     void (*ring)(struct ob_dev *dev, void *arg), void *arg)
@@ -284,4 +293,5 @@ const struct ob_api device_api = {
 	.get = api_get,
 	.get_len = api_get_len,
 	.dma_map_sg = api_dma_map_sg,
+	.add_config = api_add_config,
 };

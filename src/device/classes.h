@@ -5,3 +5,4 @@
 
 extern const struct ob_class edu_class;
 extern const struct ob_class ahci_class;
+extern const struct ob_class ide_class;

@@ -50,6 +50,9 @@ bool pci_function_add_pm(struct pci_function *f, GError **error);
 /* Its number to *cap. writable may be NULL. */
 bool pci_function_add_vendor(struct pci_function *f, const void *body, const void *writable,
 			     size_t len, unsigned *cap, GError **error);
+/* Registers that the function keeps and nobody looks at; len bytes at off, 0x40 to 0xff. */
+bool pci_function_add_registers(struct pci_function *f, unsigned off, const void *initial,
+				const void *writable, size_t len, GError **error);
 /* Its index to *index. */
 bool pci_function_add_doorbell(struct pci_function *f, const struct pci_doorbell_info *d,
 			       unsigned *index, GError **error);

@@ -7,7 +7,8 @@
 void pci_config_init(struct pci_config *c)
 {
 	c->len = PCI_CONFIG_LEN;
-	c->free = CFG_FIRST_CAP;
+	c->taken = g_new0(bool, PCI_CONFIG_LEN);
+	memset(c->taken, true, CFG_FIRST_CAP);
 	c->last_cap = 0;
 	c->bytes = g_malloc0(c->len);
 	c->initial = g_malloc0(c->len);
@@ -26,6 +27,7 @@ void pci_config_fini(struct pci_config *c)
 	g_free(c->initial);
 	g_free(c->writable);
 	g_free(c->clears);
+	g_free(c->taken);
 }
 
 void pci_config_set_identity(struct pci_config *c, const struct pci_identity *id)
@@ -65,13 +67,32 @@ void pci_config_set_bar(struct pci_config *c, unsigned index, unsigned flags, ui
 		c->bytes[at] |= BAR_TYPE_PREFETCH;
 }
 
+static bool is_free(const struct pci_config *c, unsigned at, unsigned len)
+{
+	return !memchr(c->taken + at, true, len);
+}
+
+bool pci_config_add_registers(struct pci_config *c, unsigned off, const uint8_t *initial,
+			      const uint8_t *writable, unsigned len)
+{
+	if (!is_free(c, off, len))
+		return false;
+	memset(c->taken + off, true, len);
+	memcpy(c->bytes + off, initial, len);
+	if (writable)
+		memcpy(c->writable + off, writable, len);
+	return true;
+}
+
 unsigned pci_config_add_cap(struct pci_config *c, uint8_t id, unsigned len)
 {
-	unsigned at = c->free;
+	unsigned at = CFG_FIRST_CAP;
 
+	while (at + len <= PCI_CONFIG_LEN && !is_free(c, at, len))
+		at += 4;
 	if (at + len > PCI_CONFIG_LEN)
 		return 0;
-	c->free = (at + len + 3) & ~3u;
+	memset(c->taken + at, true, len);
 	c->bytes[at] = id;
 	c->bytes[c->last_cap ? c->last_cap + 1 : CFG_CAPS] = (uint8_t)at;
 	c->last_cap = at;

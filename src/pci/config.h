@@ -78,12 +78,12 @@ enum { /* capabilities: ids, and offsets and bits inside */
 
 struct pci_config {
 	unsigned len;
-	unsigned free;     /* where the next capability goes */
 	unsigned last_cap; /* whose next pointer is open; 0: none */
 	uint8_t *bytes;
 	uint8_t *initial;  /* after power-on */
 	uint8_t *writable; /* bits a guest may change */
 	uint8_t *clears;   /* bits a guest clears by writing 1 */
+	bool *taken;       /* below 256: by the header, capabilities and plain registers */
 };
 
 struct pci_identity {
@@ -99,6 +99,9 @@ void pci_config_set_identity(struct pci_config *c, const struct pci_identity *id
 void pci_config_set_bar(struct pci_config *c, unsigned index, unsigned flags, uint64_t len);
 /* Adds a capability of len bytes (header included, zeroed); its offset, or 0: no room. */
 unsigned pci_config_add_cap(struct pci_config *c, uint8_t id, unsigned len);
+/* Plain registers; the caller checked that they lie behind the header. False: something is there. */
+bool pci_config_add_registers(struct pci_config *c, unsigned off, const uint8_t *initial,
+			      const uint8_t *writable, unsigned len);
 unsigned pci_config_add_pm(struct pci_config *c);
 unsigned pci_config_add_msi(struct pci_config *c, unsigned vectors, bool maskable);
 unsigned pci_config_add_msix(struct pci_config *c, unsigned vectors, unsigned table_bar,

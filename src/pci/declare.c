@@ -253,6 +253,24 @@ bool pci_function_add_vendor(struct pci_function *f, const void *body, const voi
 	return true;
 }
 
+bool pci_function_add_registers(struct pci_function *f, unsigned off, const void *initial,
+				const void *writable, size_t len, GError **error)
+{
+	if (!is_open(f, error))
+		return false;
+	if (off < CFG_FIRST_CAP || off > PCI_CONFIG_LEN || !len || len > PCI_CONFIG_LEN - off) {
+		return err_set(error, EINVAL,
+			       "registers at %#x+%#zx of configuration space: %#x to %#x are free",
+			       off, len, CFG_FIRST_CAP, PCI_CONFIG_LEN - 1);
+	}
+	if (!pci_config_add_registers(&f->config, off, initial, writable, (unsigned)len)) {
+		return err_set(error, EEXIST,
+			       "registers at %#x+%#zx of configuration space: something is there",
+			       off, len);
+	}
+	return true;
+}
+
 /* A place of MSI-X: made if its BAR is not there, refused if it does not fit. */
 static bool seal_msix_part(struct pci_function *f, unsigned bar, uint64_t off, uint64_t len,
 			   GError **error)

@@ -19,9 +19,9 @@ def main():
     text = cut(text, r"^\tuint32_t flags;[^\n]*enum ob_prop_flags \*/\n", "ob_prop.flags")
     text = cut(text, r"^\t/\*(?:(?!\*/).)*\*/\n\tvoid \(\*revoked\).*?^\tvoid \(\*changed\)\([^;]*;\n",
                "ob_class.revoked")
-    text = cut(text, r"^\tint \(\*dma_map_sg\)[^;]*;\n", "ob_api.dma_map_sg")
     text = cut(text, r"^static inline int ob_dma_map_sg\(.*?^}\n", "ob_dma_map_sg()")
-    text = cut(text, r"^\tint \(\*get_len\)[^;]*;\n", "ob_api.get_len")
+    text = cut(text, r"^\tint \(\*get_len\).*?(?=^};\n)", "the end of ob_api, from get_len")
+    text = cut(text, r"^static inline int ob_add_config\(.*?^}\n", "ob_add_config()")
     text = cut(text, r"^/\* For fields whose length is not known. \*/\n.*?^}\n", "ob_get_len()")
     open(sys.argv[2], "w").write(text)
 

@@ -218,6 +218,27 @@ static int bad_id(struct ob_dev *dev)
 	return ob_set_identity(dev, &id);
 }
 
+static int config_in_header(struct ob_dev *dev)
+{
+	assert_int_equal(ob_add_config(dev, 0x3f, "\1\2", NULL, 2), -EINVAL);
+	return 0;
+}
+
+static int config_at_end(struct ob_dev *dev)
+{
+	assert_int_equal(ob_add_config(dev, 0xff, "\1\2", NULL, 2), -EINVAL);
+	assert_int_equal(ob_add_config(dev, UINT_MAX, "\1\2", NULL, 2), -EINVAL);
+	assert_int_equal(ob_add_config(dev, 0x40, "", NULL, 0), -EINVAL);
+	return 0;
+}
+
+static int config_twice(struct ob_dev *dev)
+{
+	assert_int_equal(ob_add_pm(dev), 0);
+	assert_int_equal(ob_add_config(dev, 0x47, "\1", NULL, 1), -EEXIST);
+	return 0;
+}
+
 static void wrong_declarations_co(void *arg)
 {
 	static const struct {
@@ -235,6 +256,10 @@ static void wrong_declarations_co(void *arg)
 		{bell_twice, "two doorbells at 0 in BAR 0"},
 		{says_why, "device lab: the bridge is missing"},
 		{says_nothing, "open() failed: No such device"},
+		{config_in_header,
+		 "registers at 0x3f+0x2 of configuration space: 0x40 to 0xff are free"},
+		{config_at_end, "registers at 0xff+0x2 of configuration space"},
+		{config_twice, "registers at 0x47+0x1 of configuration space: something is there"},
 		{bad_id, "vendor 0xffff means that there is no device"},
 	};
 

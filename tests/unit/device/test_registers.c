@@ -184,6 +184,40 @@ static int open_caps(struct ob_dev *dev)
 	return 0;
 }
 
+static int open_config(struct ob_dev *dev)
+{
+	static const uint8_t at40[4] = {0x00, 0x80, 0x12, 0x34}, w40[4] = {0xff, 0xff, 0x0f, 0};
+
+	lab_bar(dev, 0, 0, 4096);
+	assert_int_equal(ob_add_config(dev, 0x40, at40, w40, 4), 0);
+	assert_int_equal(ob_add_config(dev, 0xff, at40 + 3, NULL, 1), 0);
+	assert_int_equal(ob_add_pm(dev), 0);
+	assert_int_equal(ob_add_config(dev, 0x54, at40, w40, 2), 0);
+	assert_int_equal(ob_add_msi(dev, 1, 0), 0);
+	return 0;
+}
+
+static void config_registers_co(void *arg)
+{
+	(void)arg;
+	lab_begin(open_config);
+	assert_true(OB_HAS(lab.dev, add_config));
+	assert_int_equal(cfg_find(&lab.h, 1), 0x44); /* capabilities go around them */
+	assert_int_equal(cfg_find(&lab.h, 5), 0x58);
+	assert_int_equal(cfg_read(&lab.h, 0x40, 4), 0x34128000);
+	assert_int_equal(cfg_read(&lab.h, 0xff, 1), 0x34);
+	cfg_write(&lab.h, 0x40, 0xffff55aa, 4);
+	assert_int_equal(cfg_read(&lab.h, 0x40, 4), 0x341f55aa);
+	cfg_write(&lab.h, 0x55, 0x77, 1);
+	assert_int_equal(cfg_read(&lab.h, 0x54, 2), 0x7700);
+	cfg_write(&lab.h, 0xff, 0x77, 1);
+	assert_int_equal(cfg_read(&lab.h, 0xff, 1), 0x34);
+	pci_function_reset(lab.h.f, PCI_RESET_BUS, NULL);
+	assert_int_equal(cfg_read(&lab.h, 0x40, 4), 0x34128000);
+	assert_int_equal(cfg_read(&lab.h, 0x54, 2), 0x8000);
+	lab_end();
+}
+
 static void capabilities_co(void *arg)
 {
 	unsigned pm, express, vendor;
@@ -232,6 +266,7 @@ LAB_TEST(command)
 LAB_TEST(config_limits)
 LAB_TEST(splits)
 LAB_TEST(areas)
+LAB_TEST(config_registers)
 LAB_TEST(capabilities)
 
 int main(void)
@@ -239,7 +274,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bars_are_sized), cmocka_unit_test(command),
 		cmocka_unit_test(config_limits),  cmocka_unit_test(splits),
-		cmocka_unit_test(areas),          cmocka_unit_test(capabilities),
+		cmocka_unit_test(areas),          cmocka_unit_test(config_registers),
+		cmocka_unit_test(capabilities),
 	};
 
 	return RUN_LOOP_TESTS(tests);

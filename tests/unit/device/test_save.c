@@ -20,6 +20,7 @@ static int on_open(struct ob_dev *dev)
 
 	last = dev;
 	ob_add_bar(dev, &bar);
+	ob_add_config(dev, 0xe0, body, writable, 4);
 	ob_add_vendor(dev, body, writable, 4, NULL);
 	return ob_add_msix(dev, 4, 0, 0, 0, 0x800);
 }
@@ -148,6 +149,7 @@ static void round_trip_co(void *arg)
 	msix = cfg_find(&p.h[0], 0x11);
 	cfg_write(&p.h[0], 0x18, 0x12345000, 4);
 	cfg_write(&p.h[0], 0x3c, 0x0b, 1);
+	cfg_write(&p.h[0], 0xe0, 0x77, 1);
 	ob_vendor_write(p.dev[0], 0, 2, "\x5a", 1);
 	((uint8_t *)ob_bar_memory(p.dev[0], 2))[100] = 0x66;
 	ob_irq_raise(p.dev[0]);
@@ -159,6 +161,7 @@ static void round_trip_co(void *arg)
 	assert_int_equal(p.s[1]->value, 42);
 	assert_int_equal(cfg_read(&p.h[1], 0x18, 4), 0x12344000);
 	assert_int_equal(cfg_read(&p.h[1], 0x3c, 1), 0x0b);
+	assert_int_equal(cfg_read(&p.h[1], 0xe0, 4), 0x77);
 	assert_int_equal(cfg_read(&p.h[1], vendor + 5, 1), 0x5a);
 	assert_int_equal(cfg_read(&p.h[1], 4, 2), 7);
 	assert_int_equal(bar_read(&p.h[1], 2, 100, 1), 0x66);
