@@ -6,6 +6,7 @@
  * device, the second finds every task it had posted to the loop run.
  */
 #include "device/device_impl.h"
+#include "device/remote.h"
 
 #include <errno.h>
 #include <string.h>
@@ -177,17 +178,22 @@ static void free_device(void *arg)
 
 co_fn void device_free(struct device *d)
 {
+	struct remote *remote;
+
 	if (!d)
 		return;
+	remote = d->remote;
 	if (d->opened && d->unit_ops)
 		d->unit_ops->quiesce(&d->dev);
 	pci_on_loop_stack(close_device, d);
 	pci_on_loop_stack(free_device, d);
+	remote_free(remote);
 }
 
 struct making {
 	struct loop *loop;
 	const struct ob_class *cls; /* NULL: as opts say */
+	struct remote *remote;      /* whose class that is, or NULL */
 	struct opts *opts;
 	const struct device_units *units;
 	GError **error;
@@ -220,6 +226,7 @@ static void make(void *arg)
 	m->d = d;
 	d->loop = m->loop;
 	d->units = m->units;
+	d->remote = m->remote;
 	pthread_mutex_init(&d->lock, NULL);
 	if (!cls)
 		cls = find_class(d, m->opts, m->error);
@@ -249,7 +256,14 @@ co_fn struct device *device_new(struct loop *loop, struct opts *opts,
 				const struct device_units *units, GError **error)
 {
 	struct making m = {.loop = loop, .opts = opts, .units = units, .error = error};
+	const char *driver = opts_get(opts, "driver");
 
+	if (driver && remote_is_driver(driver)) {
+		m.remote = remote_new(loop, opts, error);
+		if (!m.remote)
+			return NULL;
+		m.cls = remote_class(m.remote);
+	}
 	return make_device(&m);
 }
 

@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 struct plugin;
+struct remote;
 
 struct prop_value {
 	uint64_t number;
@@ -67,6 +68,7 @@ struct device {
 	struct ob_prop *props; /* copies of today's size */
 	struct prop_value *values;
 	struct plugin *plugin; /* NULL: a class of the tree */
+	struct remote *remote; /* NULL: it is no program */
 	const struct device_units *units;
 	const struct device_unit_ops *unit_ops;
 	struct loop *loop;
