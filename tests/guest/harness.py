@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import kit  # noqa: F401  (it finds those that follow)
 import cache
 import image
 import trixie
