@@ -277,7 +277,7 @@ def b(self, value):
         try:
             self.irq(True)
         except RuntimeError as err:
-            self.post(lambda: self.log(err))
+            self.post(lambda text=str(err): self.log(text))
         self.post(lambda: self.msi(7))
     threading.Thread(target=work).start()
 """)
@@ -413,10 +413,20 @@ def test_classes_that_make_no_sense(daemon, body, says):
     assert says in (d.described or {}).get("text", "") + d.end()[1]
 
 
-def test_subclass_replaces_a_register(daemon):
-    d = daemon("a = Register(0, reset=1)\nb = Register(4, reset=2)\nclass Base(Device):\n    pass\n"
-               "def __init_subclass__(cls): pass\n")
-    assert (d.read(0), d.read(4)) == (1, 2)
+def test_inherited_and_replaced_registers(daemon, tmp_path):
+    path = tmp_path / "derived.py"
+    path.write_text("""
+import outboard
+class Base(outboard.Device):
+    vendor, device = 1, 2
+    a, b, c = outboard.Register(0, reset=1), outboard.Register(4, reset=2), outboard.Register(8)
+class D(Base):
+    a = outboard.Register(0, reset=9)
+    c = None
+outboard.run(D)
+""", encoding="utf-8")
+    d = daemon(path)
+    assert [d.read(at) for at in (0, 4, 8)] == [9, 2, ONES]
 
 
 def test_sockets(tmp_path):
