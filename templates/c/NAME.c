@@ -2,12 +2,10 @@
  * @NAME@: a PCI device that adds up bytes of the guest's memory.
  *
  *   0x00  ID       read: 0xadd0001
- *   0x04  STATUS   read: 1 busy, 2 done, 4 failed; written ones clear 2 and 4 and lower the interrupt
- *   0x08  LEN      bytes to add up, at most 65536
- *   0x10  ADDR     where they are (low half; 0x14: high half)
- *   0x18  RESULT   where the sum goes, 4 bytes (low half; 0x1c: high half)
- *   0x20  START    any write starts
- *   0x24  COUNT    read: how many sums were made since reset
+ *   0x04  STATUS   read: 1 busy, 2 done, 4 failed; written ones clear 2 and 4 and lower the
+ * interrupt 0x08  LEN      bytes to add up, at most 65536 0x10  ADDR     where they are (low half;
+ * 0x14: high half) 0x18  RESULT   where the sum goes, 4 bytes (low half; 0x1c: high half) 0x20
+ * START    any write starts 0x24  COUNT    read: how many sums were made since reset
  *
  * The end is told by an interrupt: MSI when the driver has enabled it, else INTx. Registers are 32
  * bits wide; other accesses read all ones and write nothing. ADDR to LEN keep still while it is
@@ -67,8 +65,8 @@ static int went_well(struct ob_dev *dev, int res)
 		s->status = 0;
 		return 0;
 	}
-	ob_log(dev, OB_LOG_GUEST, "DMA of %#llx bytes at %#llx: %s", (unsigned long long)s->range.len,
-	       (unsigned long long)s->range.addr, strerror(-res));
+	ob_log(dev, OB_LOG_GUEST, "DMA of %#llx bytes at %#llx: %s",
+	       (unsigned long long)s->range.len, (unsigned long long)s->range.addr, strerror(-res));
 	end(dev, FAILED);
 	return 0;
 }
