@@ -6,6 +6,13 @@ ALL_ONES = (1 << 64) - 1
 SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
+def shown(value):
+    """A number as the protocol has it: 0 to 2^64-1, the large ones as text. Others as they are."""
+    if isinstance(value, bool) or not isinstance(value, int) or 0 <= value < 1 << 53:
+        return value
+    return hex(value & ALL_ONES)        # a negative one as the 64 bits that it is
+
+
 class Bar:
     """A base address register: a window of `size` bytes, a power of two."""
 
@@ -107,12 +114,12 @@ class Property:
 
     def describe(self):
         """As the protocol has it."""
-        default = str(self.default) if isinstance(self.default, int) and not isinstance(self.default, bool) \
-            else self.default
-        given = {"name": self.name.replace("_", "-"), "help": self.help, "type": self.kind, "min": self.min,
-                 "max": self.max, "values": self.values, "default": default}
-        shown = {key: value for key, value in given.items() if value is not None}
-        return dict(shown, required=True) if self.required else shown
+        default = shown(self.default) if self.kind != "int" or self.default is None else str(self.default)
+        given = {"name": self.name.replace("_", "-"), "help": self.help, "type": self.kind, "min": shown(self.min),
+                 "max": shown(self.max), "values": self.values,
+                 "default": default}
+        out = {key: value for key, value in given.items() if value is not None}
+        return dict(out, required=True) if self.required else out
 
     def parse(self, text):
         """The value of what the user wrote; the default for what the daemon will refuse anyhow."""

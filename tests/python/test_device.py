@@ -293,8 +293,8 @@ def b(self, value):
 
 PROPERTIES = """
 speed = Property("uint", default=3, min=1, max=9, help="how fast")
-dma_mask = Property("uint")
-offset = Property("int", default=-1)
+dma_mask = Property("uint", max=(1 << 64) - 1)
+offset = Property("int", default=-1, min=-16, max=16)
 room = Property("size", default=4096)
 on = Property("bool", default=True)
 mode = Property("enum", values=["slow", "fast"], default="slow")
@@ -317,8 +317,10 @@ def test_properties(daemon, given, seen):
     """Wrong values are the daemon's to refuse, by the description: it must come all the same."""
     d = daemon(PROPERTIES, properties=given)
     described = {p["name"]: p for p in d.described["properties"]}
-    assert described["speed"] == {"name": "speed", "help": "how fast", "type": "uint", "min": 1, "max": 9, "default": "3"}
-    assert "dma-mask" in described and described["label"]["required"] and described["on"]["default"] is True
+    assert described["speed"] == {"name": "speed", "help": "how fast", "type": "uint", "min": 1, "max": 9, "default": 3}
+    assert described["offset"]["min"] == "0xfffffffffffffff0" and described["offset"]["max"] == 16
+    assert described["dma-mask"]["max"] == "0xffffffffffffffff" and described["offset"]["default"] == "-1"
+    assert described["label"]["required"] and described["on"]["default"] is True
     assert described["mode"]["values"] == ["slow", "fast"]
     d.read(0)
     assert d.log == [repr(seen)]
