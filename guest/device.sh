@@ -61,7 +61,7 @@ irq_open()
 
 irq_wait()
 {
-	_count=$(timeout "$1" dd bs=4 count=1 <&3 2>/dev/null | od -A n -t u4)
+	_count=$(exec 2>/dev/null; timeout "$1" dd bs=4 count=1 <&3 | od -A n -t u4)
 	[ -n "$_count" ] || fail "no interrupt came within $1 seconds"
 	echo $_count
 }

@@ -8,6 +8,7 @@ port, which comes here line by line and ends with its exit status.
 """
 
 import argparse
+import ctypes
 import os
 import re
 import shutil
@@ -41,6 +42,12 @@ LINES = 40                              # of the console, when something went wr
 
 class TestError(Exception):
     """No result: the text says why."""
+
+
+def _end_with_us():
+    """`outboard run` ends when this program does, however that is, and QEMU with it."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def say(text):
@@ -150,8 +157,9 @@ class Run:
                 "-serial", "chardev:console",
                 "-chardev", f"socket,id=test,fd={its.fileno()}", "-serial", "chardev:test"]
         with its:
-            self.child = subprocess.Popen([str(word) for word in line], stdin=subprocess.DEVNULL, stdout=sys.stderr,
-                                          pass_fds=[its.fileno()], env=dict(os.environ, **env))
+            self.child = subprocess.Popen(
+                [str(word) for word in line], stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[its.fileno()],
+                env=dict(os.environ, **env), preexec_fn=_end_with_us)
         self.sock, self.rest, self.status = ours, b"", None
 
     def take(self, timeout):
@@ -213,6 +221,7 @@ def main():
     parser.add_argument("test", type=Path)
     parser.add_argument("file", type=Path, nargs="*")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))    # by way of close()
     with tempfile.TemporaryDirectory(prefix="outboard-test-") as work:
         run = Run(args, Path(work))
         try:
