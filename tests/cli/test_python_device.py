@@ -1,9 +1,12 @@
 """A device in Python behind the real daemon: what it raises is logged and reads as all ones, and everything goes on."""
 
 import json
+import os
 import re
 import signal
 import struct
+import subprocess
+import time
 
 import pytest
 from conftest import ROOT, outboard, outboard_json, refused
@@ -105,3 +108,32 @@ def test_status_names_it(tmp_path):
         finally:
             if child.poll() is None:
                 child.kill()
+
+
+def test_on_a_socket(tmp_path):
+    """The same program where somebody else started it."""
+    path = tmp_path / "edu.sock"
+    env = dict(os.environ, PYTHONPATH=str(ROOT / "python"), PYTHONDONTWRITEBYTECODE="1")
+    with subprocess.Popen([EDU, "--unix", path], env=env) as program:
+        try:
+            while not path.exists():
+                assert program.poll() is None
+                time.sleep(0.01)
+            assert outboard_json("device", "info", f"unix:{path}")["name"] == "edu"
+            child, _ = serve(tmp_path, "--device", f"unix:{path},id=a", "--device", f"unix:{path},id=b",
+                             "--attach", f"vfio-user,socket={tmp_path}/a,device=a",
+                             "--attach", f"vfio-user,socket={tmp_path}/b,device=b")
+            with child:
+                try:
+                    with connect(tmp_path / "a") as a, connect(tmp_path / "b") as b:
+                        write(a, 4, 1)
+                        assert register(a, 4) == 0xfffffffe and register(b, 4) == 0
+                    child.terminate()
+                    assert child.wait(20) == 0 and child.stderr.read() == ""
+                finally:
+                    if child.poll() is None:
+                        child.kill()
+            assert program.poll() is None       # it serves whoever comes next
+            assert outboard_json("device", "info", f"unix:{path}")["name"] == "edu"
+        finally:
+            program.kill()

@@ -1,6 +1,7 @@
 """The teaching device in every form it can have, side by side in one guest that `outboard run` started.
 
-One driver, edu.c, judges them all: built in, a plug-in made from the installed header, Python, and C++ (examples/).
+One driver, edu.c, judges them all: built in, a plug-in made from the installed header, Python, and a program
+that is spoken to in lines of JSON.
 """
 
 import os
@@ -40,9 +41,9 @@ def build_plugin(work):
 
 def forms(work):
     """What follows --device for each form, by its name."""
-    return {"built in": f"edu,{MASK}", "plug-in": f"{build_plugin(work)},{MASK}",
-            # "Python": f"{ROOT}/examples/device-python/edu.py,{MASK}"
-            }
+    python = f"{ROOT}/examples/device-python/edu.py"
+    return {"built in": f"edu,{MASK}", "plug-in": f"{build_plugin(work)},{MASK}", "Python": f"{python},{MASK}",
+            "lines of JSON": f"exec:env PYTHONPATH={ROOT}/python /usr/bin/python3 {python} --text,{MASK}"}
 
 
 @pytest.fixture(name="guest", scope="module")
