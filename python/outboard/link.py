@@ -162,6 +162,7 @@ class Link:
         self.reading, self.writing = reading, writing
         self.form = Text()
         self.data = bytearray()
+        self.room = memoryview(bytearray(1 << 16))      # os.read() would make as much anew each time
         self.poll = select.poll()
         self.poll.register(reading, select.POLLIN)
 
@@ -197,9 +198,9 @@ class Link:
             if self.reading not in ready:
                 return None
             try:
-                data = os.read(self.reading, 1 << 18)
+                got = os.readv(self.reading, [self.room])
             except ConnectionResetError:
-                data = b""
-            if not data:
+                got = 0
+            if not got:
                 raise Gone
-            self.data += data
+            self.data += self.room[:got]
