@@ -22,15 +22,15 @@ def outboard(*args, status=0, **more):
     return done
 
 
-def outboard_json(*args, status=0):
+def outboard_json(*args, status=0, **more):
     """Run it with --json and return what it printed."""
     at = args.index("--") if "--" in args else len(args)
-    return json.loads(outboard(*args[:at], "--json", *args[at:], status=status).stdout)
+    return json.loads(outboard(*args[:at], "--json", *args[at:], status=status, **more).stdout)
 
 
-def refused(*args, status=1, says=""):
+def refused(*args, status=1, says="", **more):
     """It must fail and say why in one line on stderr, and print nothing else."""
-    done = outboard(*args, status=status)
+    done = outboard(*args, status=status, **more)
     assert done.stdout == ""
     assert says in done.stderr, done.stderr
     return done.stderr

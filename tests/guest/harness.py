@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import kit  # noqa: F401  (it finds those that follow)
 import cache
 import image
 import trixie
@@ -127,13 +128,14 @@ class Guest:
     drives   files to attach as read-only virtio disks: /dev/vda, /dev/vdb, ...
     disks    the same, writable, after the former
     sockets  vhost-user-scsi back ends to attach, by path of their sockets
+    wrapper  words before QEMU's command line ("outboard run ... --")
     """
 
     def __init__(self, work, qemu="7.2", memory=384, cpus=1, args=(), drives=(), disks=(),
-                 sockets=(), accel=None, append="", machine="pc"):
+                 sockets=(), accel=None, append="", machine="pc", wrapper=()):
         self.work, self.qemu, self.memory, self.cpus = Path(work), qemu, memory, cpus
         self.accel, self.append, self.machine = accel, append, machine
-        self.args, self.sockets = list(args), list(sockets)
+        self.args, self.sockets, self.wrapper = list(args), list(sockets), list(wrapper)
         self.drives = [(path, True) for path in drives] + [(path, False) for path in disks]
         self.console = self.work / "console.log"
         self.process = self.channel = self.monitor = None
@@ -175,7 +177,8 @@ class Guest:
         begin = time.monotonic()
         with agent_end, monitor_end:
             fds = (agent_end.fileno(), monitor_end.fileno())
-            self.process = Process([*argv, *self._arguments(*fds)], f"qemu {self.qemu}",
+            argv = [*self.wrapper, *argv, *self._arguments(*fds)]
+            self.process = Process(argv, f"qemu {self.qemu}",
                                    self.work / "qemu.log", pass_fds=fds, env=env)
         self.channel = Channel(agent)
         self.monitor = Monitor(monitor)
