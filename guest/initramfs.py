@@ -4,6 +4,7 @@ import lzma
 import os
 import re
 import stat
+import struct
 import subprocess
 from pathlib import Path
 
@@ -75,9 +76,16 @@ class Modules:
 
     def __init__(self, tree):
         self.top = next((tree / "lib/modules").iterdir())
-        self.files = {path.stem.replace("-", "_"): path for path in self.top.rglob("*.ko")}
+        self.files = {path.name.split(".")[0].replace("-", "_"): path
+                      for pattern in ("*.ko", "*.ko.xz") for path in self.top.rglob(pattern)}
         listed = (self.top / "modules.builtin").read_text(encoding="ascii").split()
         self.builtin = {Path(line).stem.replace("-", "_") for line in listed}
+
+    @staticmethod
+    def content(path):
+        """The module itself, which newer packages compress."""
+        data = path.read_bytes()
+        return lzma.decompress(data) if path.suffix == ".xz" else data
 
     def order(self, names):
         """Files of the modules and what they depend on, in the order to load them."""
@@ -88,7 +96,7 @@ class Modules:
                 continue
             if name not in self.files:
                 raise debs.DebError(f"the kernel has no module {name}")
-            found = re.search(rb"\0depends=([^\0]*)\0", self.files[name].read_bytes())
+            found = re.search(rb"\0depends=([^\0]*)\0", self.content(self.files[name]))
             depends = found.group(1).decode().split(",") if found and found.group(1) else []
             for path in [*self.order(depends), self.files[name]]:
                 if path not in out:
@@ -96,25 +104,32 @@ class Modules:
         return out
 
     def pack(self, image, loaded, more=()):
-        """Add modules, and the list of those that the first program loads."""
-        loaded = self.order(loaded)
-        for path in [*loaded, *self.order(more)]:
-            image.copy(path, f"lib/modules/{path.name}", 0o644)
-        image.add("modules", stat.S_IFREG | 0o644,
-                  "".join(f"/lib/modules/{path.name}\n" for path in loaded).encode())
+        """Add modules: /modules lists those that the first program loads, in order, and for each of
+        `more` /modules.NAME what it needs (one that this kernel has built in, or no more, needs
+        nothing).
+        """
+        lists = {"modules": self.order(loaded)}
+        for name in more:
+            lists[f"modules.{name}"] = self.order([name] if name in self.files else [])
+        for name, files in lists.items():
+            places = [f"lib/modules/{path.name.removesuffix('.xz')}" for path in files]
+            for path, place in zip(files, places):
+                image.add(place, stat.S_IFREG | 0o644, self.content(path))
+            image.add(name, stat.S_IFREG | 0o644, "".join(f"/{place}\n" for place in places).encode())
 
 
 def unpack_kernel(source, dest):
-    """Write the ELF kernel inside a bzImage to `dest`."""
+    """Write the ELF kernel inside a bzImage to `dest` (Documentation/arch/x86/boot.rst)."""
     data = source.read_bytes()
-    at = data.find(b"\xfd7zXZ\0")
-    while at >= 0:
-        try:
-            kernel = lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(data[at:])
-        except lzma.LZMAError:
-            kernel = b""
-        if kernel.startswith(b"\x7fELF"):
-            dest.write_bytes(kernel)
-            return
-        at = data.find(b"\xfd7zXZ\0", at + 1)
-    raise debs.DebError(f"{source.name}: no ELF kernel compressed with xz inside")
+    setup_sectors = data[0x1f1]
+    offset, length = struct.unpack_from("<2I", data, 0x248)
+    start = (setup_sectors + 1) * 512 + offset
+    packed = data[start:start + length - 4]     # the last four bytes are the unpacked length
+    if packed.startswith(b"\xfd7zXZ\0"):
+        kernel = lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(packed)
+    else:
+        kernel = subprocess.run(["zstd", "-dcq"], input=packed, stdout=subprocess.PIPE,
+                                check=True).stdout
+    if not kernel.startswith(b"\x7fELF"):
+        raise debs.DebError(f"{source.name}: no ELF kernel inside")
+    dest.write_bytes(kernel)

@@ -71,8 +71,9 @@ def fixture_image(tmp_path_factory):
 
 @pytest.fixture(name="rig", scope="module")
 def fixture_rig(request, tmp_path_factory, image):
-    """A guest with the drives that the module names in DRIVES (see outboard.Rig)."""
+    """A guest with the drives that the module names in DRIVES, on its BUS (see outboard.Rig)."""
+    bus = getattr(request.module, "BUS", "scsi")
     with outboard.Rig(tmp_path_factory.mktemp("rig"), request.module.DRIVES, drives=[image],
-                      memory=512) as rig:
+                      memory=512, bus=bus) as rig:
         burning.prepare_guest(rig.guest)
         yield rig

@@ -129,12 +129,15 @@ class Guest:
     disks    the same, writable, after the former
     sockets  vhost-user-scsi back ends to attach, by path of their sockets
     wrapper  words before QEMU's command line ("outboard run ... --")
+    kernel   the suite whose kernel it is (image.py)
     """
 
     def __init__(self, work, qemu="7.2", memory=384, cpus=1, args=(), drives=(), disks=(),
-                 sockets=(), accel=None, append="", machine="pc", wrapper=()):
+                 sockets=(), accel=None, append="", machine="pc", wrapper=(),
+                 kernel=image.SUITE):
         self.work, self.qemu, self.memory, self.cpus = Path(work), qemu, memory, cpus
         self.accel, self.append, self.machine = accel, append, machine
+        self.kernel = kernel
         self.args, self.sockets, self.wrapper = list(args), list(sockets), list(wrapper)
         self.drives = [(path, True) for path in drives] + [(path, False) for path in disks]
         self.console = self.work / "console.log"
@@ -142,7 +145,7 @@ class Guest:
         self.started_s = None
 
     def _arguments(self, agent_fd, monitor_fd):
-        made = image.guest()
+        made = image.guest(self.kernel)
         accel = self.accel or accelerator()
         yield from ("-nodefaults", "-no-reboot", "-display", "none", "-vga", "none",
                     "-m", f"{self.memory}M", "-smp", str(self.cpus))
@@ -203,6 +206,13 @@ class Guest:
     def start_command(self, command):
         """Start a shell command without waiting for its end; return its Job."""
         return self.channel.start(command)
+
+    def load(self, name, **parameters):
+        """Load one of the image's MORE_MODULES and what it needs; parameters go by module name."""
+        given = "".join(f" {module}) with='{words}';;" for module, words in parameters.items())
+        self.run(f"for file in $(cat /modules.{name}); do with=; module=$(basename $file .ko); "
+                 f"case $module in{given} esac; grep -q \"^$(echo $module | tr - _) \" /proc/modules "
+                 "|| insmod $file $with || exit 1; done")
 
     def put(self, source, dest, mode=0o644):
         """Write bytes, text or a host's file (a Path) to a file of the guest."""

@@ -21,21 +21,24 @@ import debs
 from initramfs import Cpio, Modules, find_in, pack_busybox, unpack_kernel
 
 SUITE = "bookworm"
+NEW_SUITE = "trixie-backports"
 KERNEL = "linux-image-amd64"
 PACKAGES = ("busybox-static", "coreutils", "diffutils", "util-linux", "eject", "xorriso", "cdrskin",
-            "wodim", "genisoimage", "growisofs", "dvd+rw-tools", "sg3-utils", "udev", "mount")
+            "wodim", "genisoimage", "growisofs", "dvd+rw-tools", "sg3-utils", "udev", "mount",
+            "cdrdao", "hdparm", "smartmontools", "e2fsprogs")
 PROGRAMS = ("xorriso", "cdrskin", "wodim", "readom", "genisoimage", "isoinfo", "growisofs",
+            "cdrdao", "hdparm", "smartctl", "mke2fs", "e2fsck",
             "dvd+rw-format", "dvd+rw-mediainfo", "dd", "sha256sum", "cmp", "diff", "timeout", "od",
             "mount", "umount", "blockdev", "blkid", "eject", "losetup", "udevadm", "sg_raw", "sg_inq",
             "sg_get_config", "sg_turs", "sg_start", "sg_prevent", "sg_readcap", "sg_luns", "sg_vpd",
             "sg_reset", "sg_requests", "sg_modes", "sg_rbuf", "sg_scan", "sginfo", "sg_persist")
 LINKS = {"mkisofs": "genisoimage", "xorrisofs": "xorriso", "cdrecord": "wodim", "osirrox": "xorriso",
-         "readcd": "readom"}
+         "readcd": "readom", "mkfs.ext4": "mke2fs", "fsck.ext4": "e2fsck"}
 OWN_PROGRAMS = {"agent": "init", "sgio": "usr/bin/sgio"}
 # Loaded at start, with what they depend on.
 MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "virtio_scsi", "sr_mod", "sd_mod", "sg",
            "isofs", "udf", "nls_utf8", "nls_ascii", "loop", "ext4")
-# Packed as well, loaded by tests that need them.
+# Packed as well, loaded by tests that need them: see Guest.load().
 MORE_MODULES = ("ahci", "ata_piix", "ata_generic", "virtio_mmio", "crc32c_generic")
 LIBRARY_PLACES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "usr/lib", "lib",
                   "usr/lib/x86_64-linux-gnu/systemd", "lib/systemd")
@@ -94,10 +97,22 @@ def _fetch(path):
     shutil.rmtree(path / "apt")
 
 
-def _pack(path, source):
+def _fetch_new_kernel(path):
+    """Fill a cache entry with `kernel` of the newer suite, which comes in several packages."""
+    apt = debs.Apt(path / "apt", (NEW_SUITE,))
+    meta = next(name for name in apt.depends(KERNEL) if name.startswith("linux-image-"))
+    parts = [apt.alone(meta), *(apt.alone(name) for name in apt.depends(meta)
+                                if name.startswith("linux-"))]
+    debs.unpack(parts, path / "kernel")
+    (path / "packages").write_text(debs.versions(parts), encoding="ascii")
+    shutil.rmtree(path / "apt")
+
+
+def _pack(path, source, kernel):
     """Fill a cache entry with `vmlinux` and `initrd` made from unpacked packages."""
-    unpack_kernel(next((source / "kernel/boot").glob("vmlinuz-*")), path / "vmlinux")
-    shutil.copy(next((source / "kernel/boot").glob("vmlinuz-*")), path / "vmlinuz")
+    places = [*(kernel / "boot").glob("vmlinuz-*"), *(kernel / "lib/modules").glob("*/vmlinuz")]
+    unpack_kernel(places[0], path / "vmlinux")
+    shutil.copy(places[0], path / "vmlinuz")
     shutil.copy(source / "packages", path / "packages")
     image = Cpio(path / "initrd")
     for source_name, place in OWN_PROGRAMS.items():
@@ -113,7 +128,7 @@ def _pack(path, source):
     image.add("etc/passwd", stat.S_IFREG | 0o644, b"root:x:0:0:root:/root:/bin/sh\n")
     image.add("etc/group", stat.S_IFREG | 0o644, b"root:x:0:\ncdrom:x:24:\n")
     image.add("etc/wodim.conf", stat.S_IFREG | 0o644, b"CDR_DEVICE=/dev/sr0\n")
-    Modules(source / "kernel").pack(image, MODULES, MORE_MODULES)
+    Modules(kernel).pack(image, MODULES, MORE_MODULES)
     pack_programs(source / "tools", image)
     pack_busybox(source / "tools", image)
     image.close()
@@ -127,13 +142,28 @@ def packages():
     return path
 
 
-def guest():
-    """The cache entry with the guest's `vmlinux`, `vmlinuz` and `initrd`, made on first use."""
+def new_kernel():
+    """The cache entry with the newer kernel's unpacked packages."""
+    name = f"newkernel-{cache.key(NEW_SUITE, KERNEL)}"
+    path = cache.entry(name, _fetch_new_kernel)
+    cache.forget_old("newkernel", name)
+    return path
+
+
+def guest(suite=SUITE):
+    """The cache entry with the guest's `vmlinux`, `vmlinuz` and `initrd`, made on first use.
+
+    suite  whose kernel it is: SUITE or NEW_SUITE
+    """
     source = packages()
-    name = "guest-" + cache.key(source / "packages", HERE / "image.py", kit.DIRECTORY / "initramfs.py",
-                                *(HERE / f"{source_name}.c" for source_name in OWN_PROGRAMS))
-    path = cache.entry(name, lambda fresh: _pack(fresh, source))
-    cache.forget_old("guest", name)
+    is_new = suite == NEW_SUITE
+    kernel = new_kernel() if is_new else source
+    prefix = "newguest" if is_new else "guest"
+    name = f"{prefix}-" + cache.key(
+        source / "packages", kernel / "packages", HERE / "image.py", kit.DIRECTORY / "initramfs.py",
+        *(HERE / f"{source_name}.c" for source_name in OWN_PROGRAMS))
+    path = cache.entry(name, lambda fresh: _pack(fresh, source, kernel / "kernel"))
+    cache.forget_old(prefix, name)
     return path
 
 

@@ -1,5 +1,6 @@
 """The daemon and its drives, as tests see them.  How its command lines look stands only here."""
 
+import json
 import os
 import re
 import signal
@@ -48,17 +49,27 @@ def burn_disc(path, image, *more):
     return run("disc", "burn", path, image, "--quiet", *more)
 
 
-class Outboard:
-    """The daemon with drives behind one vhost-user-scsi socket: target n holds the n-th disc.
+IDE_PLACES = ("primary-master", "primary-slave", "secondary-master", "secondary-slave")
+# How drives reach a guest: the device that has them, how many it takes, the guest's driver and the
+# parameters of libata.
+BUSES = {"scsi": None, "ahci": ("ahci", 32, "ahci", ""), "ide": ("ide", 4, "ata_piix", ""),
+         "ide-pio": ("ide", 4, "ata_piix", "dma=0")}
 
-    discs    paths, None for an empty drive
+
+class Outboard:
+    """The daemon with drives and disks for one guest.
+
+    discs    paths, None for an empty drive; drive n is called dN
+    disks    image files of disks; they are called hN, and come before the drives
     options  by number of the drive: more keys of its option, as text
     wrapper  words before the program's name
+    bus      "scsi": one vhost-user-scsi socket, target n holds drive n; else controllers (BUSES)
+             behind vfio-user sockets, as many as it takes
     """
 
-    def __init__(self, work, discs, loop=None, options=None, wrapper=()):
-        self.work, self.discs = Path(work), list(discs)
-        self.options, self.wrapper = options or {}, list(wrapper)
+    def __init__(self, work, discs, loop=None, options=None, wrapper=(), bus="scsi", disks=()):
+        self.work, self.discs, self.disks = Path(work), list(discs), list(disks)
+        self.options, self.wrapper, self.bus = options or {}, list(wrapper), bus
         self.socket = self.work / "scsi.sock"
         self.control = self.work / "ctl.sock"
         self.log = self.work / "outboard.log"
@@ -72,9 +83,49 @@ class Outboard:
         for n, disc in enumerate(self.discs):
             medium = f",disc={str(disc).replace(',', ',,')}" if disc else ""
             more = f",{self.options[n]}" if n in self.options else ""
-            yield from ("--optical", f"id=d{n}{medium}{more}")
-        yield from ("--attach", f"vhost-user,socket={str(self.socket).replace(',', ',,')}")
+            name = "" if self.bus == "scsi" else f",product=d{n}"     # how the guest knows it
+            yield from ("--optical", f"id=d{n}{medium}{name}{more}")
+        for n, disk in enumerate(self.disks):
+            yield from ("--disk", f"{str(disk).replace(',', ',,')},id=h{n},serial=h{n}")
+        if self.bus == "scsi":
+            yield from ("--attach", f"vhost-user,socket={str(self.socket).replace(',', ',,')}")
+        for n, units in enumerate(self.controllers()):
+            device = BUSES[self.bus][0]
+            places = (f"{place}={unit}" for place, unit in zip(
+                IDE_PLACES if device == "ide" else (f"port{i}" for i in range(32)), units))
+            ports = f",ports={max(2, len(units))}" if device == "ahci" else ""
+            yield from ("--device", f"{device},id=c{n}{ports},{','.join(places)}",
+                        "--attach", f"vfio-user,socket={self.sockets()[n]},device=c{n}")
         yield from ("--control", self.control)
+
+    def controllers(self):
+        """The units of each controller."""
+        if self.bus == "scsi":
+            return []
+        units = [f"h{n}" for n in range(len(self.disks))] + [f"d{n}" for n in range(len(self.discs))]
+        room = BUSES[self.bus][1]
+        return [units[at:at + room] for at in range(0, len(units), room)]
+
+    def sockets(self):
+        """The vfio-user sockets."""
+        return [self.work / f"c{n}.sock" for n in range(len(self.controllers()))]
+
+    def guest_options(self):
+        """What a Guest takes to have the drives."""
+        if self.bus == "scsi":
+            return {"sockets": [self.socket]}
+        return {"qemu": "11.1", "args": [word for path in self.sockets() for word in (
+            "-device", json.dumps({"driver": "vfio-user-pci",
+                                   "socket": {"type": "unix", "path": str(path)}}))]}
+
+    def load_driver(self, guest):
+        """Have the guest find its drives."""
+        if self.bus == "scsi":
+            return
+        _, _, driver, parameters = BUSES[self.bus]
+        guest.load(driver, libata=parameters)
+        guest.wait_for(f"test $(ls -d /sys/class/block/sr* | wc -l) = {len(self.discs)} && "
+                       f"test $(ls -d /sys/class/block/sd? | wc -l) = {len(self.disks)}", 60)
 
     def start(self):
         """Start it and wait until it says that its socket is there."""
@@ -82,7 +133,8 @@ class Outboard:
                                env=self.env)
         self.ending = False
         end = time.monotonic() + START_TIMEOUT
-        while str(self.socket) not in self.process.said():
+        while not all(str(path) in self.process.said()
+                      for path in self.sockets() or [self.socket]):
             if not self.process.running() or time.monotonic() > end:
                 self.process.kill()
                 raise GuestError(f"outboard serve did not come up\n{self.process.tail()}")
@@ -151,17 +203,17 @@ class Reply:
 class Drive:
     """One drive as the guest sees it, and its disc file on the host."""
 
-    def __init__(self, guest, name, number, disc):
+    def __init__(self, guest, name, number, disc, bus="scsi"):
         self.guest, self.name, self.number, self.disc = guest, name, number, disc
         found = guest.text("for d in /sys/class/block/sr*; do "
                            "echo $(basename $d) $(basename $(readlink $d/device)) "
-                           "$(ls $d/device/scsi_generic); done")
+                           "$(ls $d/device/scsi_generic) $(cat $d/device/model); done")
         for line in found.splitlines():
-            block, address, generic = line.split()
-            if address.split(":")[2] == str(number):
+            block, address, generic, model = line.split(maxsplit=3)
+            if (address.split(":")[2] == str(number) if bus == "scsi" else model == f"d{number}"):
                 self.dev, self.sg = f"/dev/{block}", f"/dev/{generic}"
                 return
-        raise GuestError(f"the guest has no drive at target {number}:\n{found}")
+        raise GuestError(f"the guest has no drive {number}:\n{found}")
 
     def command(self, cdb, read=0, write=None, raw=False):
         """Send one command (CDB as hexadecimal text) and return its Reply, whatever it is.
@@ -280,17 +332,20 @@ class Rig:
 
     discs    name of a drive -> type of its blank disc, a Path to use, or None for an empty drive
     options  name of a drive -> more keys of its option
-    qemu     where none is named: that of OUTBOARD_TEST_QEMU, else "7.2"
+    qemu     where none is named: that of OUTBOARD_TEST_QEMU, else "7.2"; controllers need 11.1
+    bus      see Outboard
+    hard     image files of disks for a controller
     """
 
-    def __init__(self, work, discs, qemu=None, loop=None, options=None, wrapper=(), **guest):
+    def __init__(self, work, discs, qemu=None, loop=None, options=None, wrapper=(), bus="scsi",
+                 hard=(), **guest):
         self.work = Path(work)
         paths = [self._disc(name, what) for name, what in discs.items()]
         self.names = list(discs)
         numbered = {self.names.index(name): text for name, text in (options or {}).items()}
-        self.daemon = Outboard(self.work, paths, loop, numbered, wrapper)
+        self.daemon = Outboard(self.work, paths, loop, numbered, wrapper, bus, hard)
         qemu = qemu or os.environ.get("OUTBOARD_TEST_QEMU", "7.2")
-        self.options = dict(guest, qemu=qemu, sockets=[self.daemon.socket])
+        self.options = {"qemu": qemu, **guest, **self.daemon.guest_options()}
         self.guest = Guest(self.work, **self.options)
         self.drives = {}
 
@@ -304,8 +359,9 @@ class Rig:
         self.daemon.start()
         self.guest.start()
         self.guest.channel.trouble = self.daemon.trouble
+        self.daemon.load_driver(self.guest)
         for n, name in enumerate(self.names):
-            self.drives[name] = Drive(self.guest, name, n, self.daemon.discs[n])
+            self.drives[name] = Drive(self.guest, name, n, self.daemon.discs[n], self.daemon.bus)
         return self
 
     def power_cycle(self):

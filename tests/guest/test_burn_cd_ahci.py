@@ -1,0 +1,7 @@
+"""CD-R, burned through an AHCI controller: all that test_burn_cd.py does."""
+
+import pytest
+from test_burn_cd import *  # noqa: F401,F403
+
+BUS = "ahci"
+pytestmark = pytest.mark.full
