@@ -161,6 +161,23 @@ static co_fn void odd_reply_body(struct fx *f)
 	packet_free(h);
 }
 
+/* Allocation lengths beyond all reason are room, and no more; so much data by PIO is refused. */
+static co_fn void large_body(struct fx *f)
+{
+	struct host *h = packet_new(f, false);
+
+	host_packet(h, "a0 00 00 00 00 00 ff ff ff ff 00 00", 0xfffe, 0);
+	ENDED(h, GOOD_END, 0);
+	CHECK(f, h->moved == 16);
+	host_packet(h, "3c 00 00 00 00 00 ff ff ff 00", 0xfffe, 0);
+	ENDED(h, GOOD_END, 0);
+	CHECK(f, h->moved == 4);
+	host_packet(h, "a8 00 00 00 00 00 00 00 20 01 00 00", 0xfffe, 0);
+	ENDED(h, ERR_END, ATA_ABRT);
+	CHECK(f, h->n_phases == 1);
+	packet_free(h);
+}
+
 /* ---- data out ---- */
 
 static void fill_page5(struct host *h)
@@ -532,6 +549,7 @@ int main(void)
 		TEST("PIO in", rom, pio_in_body),
 		TEST("limits that forbid data", rom, bad_limit_body),
 		TEST("odd replies", empty, odd_reply_body),
+		TEST("large lengths", rom, large_body),
 		TEST("PIO out", empty, pio_out_body),
 		TEST("PIO out, other lists", cd_r, out_lengths_body),
 		TEST("write and read back", blank, write_body),
