@@ -163,10 +163,11 @@ void host_expect_end(struct host *h, int line, unsigned status, unsigned error)
 {
 	const struct ata_cmd *c = &h->c;
 
-	if (c->cancelled || c->regs.status != status || c->regs.error != error)
-		fx_fail(h->f, line, "command %02x: status %02x error %02x%s, expected %02x %02x",
-			c->tf.command, c->regs.status, c->regs.error,
-			c->cancelled ? " cancelled" : "", status, error);
+	if (!c->cancelled && c->regs.status == status && c->regs.error == error)
+		return;
+	fx_fail(h->f, line, "command %02x: status %02x error %02x%s, expected %02x %02x",
+		c->tf.command, c->regs.status, c->regs.error, c->cancelled ? " cancelled" : "",
+		status, error);
 }
 
 static uint8_t pattern_byte(uint64_t lba, unsigned at, unsigned seed)
