@@ -4,6 +4,8 @@
  */
 #include "host.h"
 
+#include <unistd.h>
+
 #include "ata/unit_impl.h"
 
 /* ---- tables ---- */
@@ -245,6 +247,56 @@ static co_fn void options_body(struct fx *f)
 	disk_free(&d);
 }
 
+static co_fn void read_only_body(struct fx *f)
+{
+	static const uint8_t ops[] = {0x30, 0x34, 0x35, 0x39, 0x3d, 0x06, 0x61, 0xc5, 0xca, 0xce};
+	struct ata_unit_options o = {.loop = f->loop, .name = "ro", .sata = true};
+	struct block_node *node;
+	struct host *h;
+
+	g_file_set_contents(f->path, "0123456789abcdef", -1, NULL);
+	CHECK(f, truncate(f->path, 64 * ATA_SECTOR) == 0);
+	node = block_open_file(f->path, 0, NULL);
+	o.disk = node;
+	h = host_new(f, ata_unit_new(&o, NULL));
+	host_run(h, 0xc6, 0, 4, 0, LBA);
+	for (unsigned i = 0; i < sizeof(ops); i++) {
+		host_run(h, ops[i], 1, 1, 0, LBA);
+		ENDED(h, ERR_END, ATA_ABRT);
+		CHECK(f, h->n_phases == 0);
+		ata_reset(h->u, ATA_RESET_SOFT, NULL);
+		host_run(h, 0xc6, 0, 4, 0, LBA);
+	}
+	host_run(h, 0xec, 0, 0, 0, 0xa0); /* offers no TRIM */
+	CHECK(f, word(h, 69) == 0 && word(h, 105) == 0 && word(h, 169) == 0);
+	host_run(h, 0x20, 0, 1, 0, LBA);
+	ENDED(h, GOOD_END, 0);
+	CHECK(f, memcmp(h->data, "0123456789abcdef", 16) == 0);
+	host_run(h, 0xe7, 0, 0, 0, LBA);
+	ENDED(h, GOOD_END, 0);
+	ata_unit_free(h->u);
+	block_unref(node);
+	host_free(h);
+}
+
+/* A disk whose file was cut to nothing while it is in use. */
+static co_fn void shrunken_body(struct fx *f)
+{
+	struct disk d = disk_new(f, true);
+
+	if (block_truncate(d.fault, 0) == 0) {
+		all_opcodes(f, d.u, ata_disk_rows);
+		host_run(d.h, 0x20, 0, 1, 0, LBA);
+		ENDED(d.h, ERR_END, ATA_IDNF);
+		host_run(d.h, 0xf8, 0, 0, 0, LBA);
+		ENDED(d.h, GOOD_END, 0);
+		CHECK(f, d.h->c.regs.lba == 0);
+	} else {
+		fx_fail(f, __LINE__, "the node cannot shrink");
+	}
+	disk_free(&d);
+}
+
 /* ---- features ---- */
 
 static co_fn void mode_body(struct fx *f)
@@ -449,6 +501,8 @@ TEST(test_cve_2017_12809, flush_body)
 TEST(test_identify_disk, identify_disk_body)
 TEST(test_identify_packet, identify_packet_body)
 TEST(test_options, options_body)
+TEST(test_read_only, read_only_body)
+TEST(test_shrunken, shrunken_body)
 TEST(test_modes, mode_body)
 TEST(test_features, features_body)
 TEST(test_signature, signature_body)
@@ -469,7 +523,8 @@ int main(void)
 		cmocka_unit_test(test_tables),        cmocka_unit_test(test_disk_opcodes),
 		cmocka_unit_test(test_cve_2015_6855), cmocka_unit_test(test_cve_2017_12809),
 		cmocka_unit_test(test_identify_disk), cmocka_unit_test(test_identify_packet),
-		cmocka_unit_test(test_options),       cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_options),       cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_shrunken),      cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_features),      cmocka_unit_test(test_signature),
 		cmocka_unit_test(test_cve_2014_2894), cmocka_unit_test(test_smart),
 		cmocka_unit_test(test_logs),
