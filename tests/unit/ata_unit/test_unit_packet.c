@@ -359,6 +359,28 @@ static co_fn void outside_body(struct fx *f)
 	packet_free(h);
 }
 
+/* CVE-2020-29443 again: the disc is taken out while its data is on the way. */
+static co_fn void taken_out_body(struct fx *f)
+{
+	struct host *h = packet_new(f, false);
+
+	memset(h->packet, 0, sizeof(h->packet));
+	h->packet[0] = 0x28;
+	h->packet[8] = 16;
+	host_start(h, ATA_OP_PACKET, 0, 0, 2048 << 8, 0xa0);
+	while (h->n_phases < 4)
+		co_reschedule();
+	CHECK(f, !h->done && drive_eject(f->drive, true, NULL));
+	host_wait(h);
+	ENDED(h, GOOD_END, 0);
+	expect_blocks(h, __LINE__, ATA_PHASE_IN, 16 * FX_BLOCK, 2048);
+	CHECK(f, has_blocks(h, 0, 16));
+	host_packet(h, "28 00 00 00 00 00 00 00 01 00", 2048, 0);
+	ENDED(h, ERR_END, 0x20);
+	CHECK(f, h->moved == 0);
+	packet_free(h);
+}
+
 /* Every packet opcode, every limit that is special, PIO and DMA: it ends, whatever it is. */
 static co_fn void all_opcodes_body(struct fx *f)
 {
@@ -556,6 +578,7 @@ int main(void)
 		TEST("DMA", rom, dma_body),
 		TEST("errors", empty, errors_body),
 		TEST("CVE-2020-29443", rom, outside_body),
+		TEST("CVE-2020-29443, disc taken out", rom, taken_out_body),
 		TEST("all opcodes, empty", empty, all_opcodes_body),
 		TEST("all opcodes, ROM", rom, all_opcodes_body),
 		TEST("all opcodes, writable", blank, all_opcodes_body),
