@@ -250,3 +250,13 @@ bool opts_check_used(struct opts *o, const char *what, GError **error)
 	}
 	return true;
 }
+
+void opts_foreach(const struct opts *o, void (*fn)(const char *key, const char *value, void *arg),
+		  void *arg)
+{
+	for (unsigned i = 0; i < o->list->len; i++) {
+		const struct opt *opt = o->list->pdata[i];
+
+		fn(opt->key, opt->value, arg);
+	}
+}

@@ -34,6 +34,9 @@ bool opts_get_size(struct opts *o, const char *key, uint64_t *value,
 bool opts_get_enum(struct opts *o, const char *key, const char *const *names, int *value,
 		   GError **error);
 bool opts_check_used(struct opts *o, const char *what, GError **error);
+/* Each pair in its order; marks nothing as used. */
+void opts_foreach(const struct opts *o, void (*fn)(const char *key, const char *value, void *arg),
+		  void *arg);
 
 /* "100M", "4.5G", "512" to bytes; the whole text must be used. */
 bool size_parse(const char *text, uint64_t *bytes, GError **error);

@@ -214,12 +214,25 @@ bool config_add_optical(struct daemon_config *c, const char *text, GError **erro
 	return true;
 }
 
+/* The command of a program may have '=' in it, as in "exec:./prog --size=3,id=x". */
+static struct opts *parse_device(const char *text, GError **error)
+{
+	static const char *const programs[] = {"exec:", "tcp:", "unix:"};
+	g_autofree char *full = NULL;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(programs); i++) {
+		if (g_str_has_prefix(text, programs[i]))
+			full = g_strconcat("driver=", text, NULL);
+	}
+	return opts_parse(full ? full : text, "driver", error);
+}
+
 bool config_add_device(struct daemon_config *c, const char *text, GError **error)
 {
 	struct device_config *d = g_new0(struct device_config, 1);
 	bool ok;
 
-	d->opts = opts_parse(text, "driver", error);
+	d->opts = parse_device(text, error);
 	d->driver = d->opts ? g_strdup(opts_get(d->opts, "driver")) : NULL;
 	if (d->opts && (!d->driver || !*d->driver)) {
 		ok = err_set(error, EINVAL,

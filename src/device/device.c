@@ -6,6 +6,7 @@
  * device, the second finds every task it had posted to the loop run.
  */
 #include "device/device_impl.h"
+#include "device/remote.h"
 
 #include <errno.h>
 #include <string.h>
@@ -177,15 +178,20 @@ static void free_device(void *arg)
 
 co_fn void device_free(struct device *d)
 {
+	struct remote *remote;
+
 	if (!d)
 		return;
+	remote = d->remote;
 	pci_on_loop_stack(close_device, d);
 	pci_on_loop_stack(free_device, d);
+	remote_free(remote);
 }
 
 struct making {
 	struct loop *loop;
 	const struct ob_class *cls; /* NULL: as opts say */
+	struct remote *remote;      /* whose class that is, or NULL */
 	struct opts *opts;
 	GError **error;
 	struct device *d;
@@ -216,6 +222,7 @@ static void make(void *arg)
 
 	m->d = d;
 	d->loop = m->loop;
+	d->remote = m->remote;
 	pthread_mutex_init(&d->lock, NULL);
 	if (!cls)
 		cls = find_class(d, m->opts, m->error);
@@ -224,21 +231,35 @@ static void make(void *arg)
 	m->ok = init_device(d, m->opts, m->error) || err_prefix(m->error, "device %s", d->name);
 }
 
+static co_fn struct device *make_device(struct making *m)
+{
+	pci_on_loop_stack(make, m);
+	if (m->ok)
+		return m->d;
+	device_free(m->d);
+	return NULL;
+}
+
 co_fn struct device *device_new_of_class(struct loop *loop, const struct ob_class *cls,
 					 struct opts *opts, GError **error)
 {
 	struct making m = {.loop = loop, .cls = cls, .opts = opts, .error = error};
 
-	pci_on_loop_stack(make, &m);
-	if (m.ok)
-		return m.d;
-	device_free(m.d);
-	return NULL;
+	return make_device(&m);
 }
 
 co_fn struct device *device_new(struct loop *loop, struct opts *opts, GError **error)
 {
-	return device_new_of_class(loop, NULL, opts, error);
+	struct making m = {.loop = loop, .opts = opts, .error = error};
+	const char *driver = opts_get(opts, "driver");
+
+	if (driver && remote_is_driver(driver)) {
+		m.remote = remote_new(loop, opts, error);
+		if (!m.remote)
+			return NULL;
+		m.cls = remote_class(m.remote);
+	}
+	return make_device(&m);
 }
 
 struct pci_function *device_function(struct device *d)

@@ -13,9 +13,10 @@ struct ob_class;
 
 /*
  * Makes a device from options: "driver" is a class of the tree ("edu") or, with a slash in it, the
- * path of a plug-in ("./mydev.so"; "class" chooses among several in it); "id" names the instance
- * for messages; all others are the class's properties. What is wrong is refused by name, with what
- * would be right. opts is borrowed for the call. NULL: *error.
+ * path of a plug-in ("./mydev.so"; "class" chooses among several in it), or a program
+ * ("exec:./prog", "tcp:HOST:PORT", "unix:PATH", "./mydev.py"; the process must ignore SIGPIPE);
+ * "id" names the instance for messages; all others are the class's properties. What is wrong is
+ * refused by name, with what would be right. opts is borrowed for the call. NULL: *error.
  */
 co_fn struct device *device_new(struct loop *loop, struct opts *opts, GError **error);
 /* As device_new(), for a class at hand (borrowed for the device's life). */

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 struct plugin;
+struct remote;
 
 struct prop_value {
 	uint64_t number;
@@ -64,6 +65,7 @@ struct device {
 	struct ob_prop *props; /* copies of today's size */
 	struct prop_value *values;
 	struct plugin *plugin; /* NULL: a class of the tree */
+	struct remote *remote; /* NULL: it is no program */
 	struct loop *loop;
 	struct pci_function *f;
 	char *name;
