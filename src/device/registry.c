@@ -32,7 +32,8 @@ const struct ob_class *class_find(const char *name, GError **error)
 		g_string_append_printf(known, "%s%s", i ? ", " : "", classes[i]->name);
 	}
 	err_set(error, ENOENT,
-		"there is no device \"%s\"; known: %s, or the path of a plug-in with a slash in it, or "
+		"there is no device \"%s\"; known: %s, or the path of a plug-in with a slash in "
+		"it, or "
 		"exec:PROGRAM",
 		name, known->str);
 	g_string_free(known, TRUE);
