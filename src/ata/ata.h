@@ -162,9 +162,9 @@ unsigned ata_unit_queue_depth(const struct ata_unit *u);
  * Runs the command in cmd->tf to its end, whatever it is. Not for DEVICE RESET and EXECUTE DEVICE
  * DIAGNOSTIC, which are resets of the adapter's. A queued command (unit with a queue depth only)
  * was accepted by the adapter before; its tag is bits 7:3 of COUNT. An error of one (also a tag in
- * use, or an unqueued command among queued ones) ends all others as cancelled, and returns when they
- * have ended; their tags stay in the host's sight. From then on the unit aborts all commands but
- * READ LOG EXT of page 10h, which ends that, as a reset does.
+ * use, or an unqueued command among queued ones) ends all others as cancelled, and returns when
+ * they have ended; their tags stay in the host's sight. From then on the unit aborts all commands
+ * but READ LOG EXT of page 10h, which ends that, as a reset does.
  */
 co_fn void ata_execute(struct ata_unit *u, struct ata_cmd *cmd);
 /*

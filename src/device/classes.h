@@ -4,4 +4,5 @@
 #include "outboard.h"
 
 extern const struct ob_class edu_class;
+extern const struct ob_class ahci_class;
 extern const struct ob_class ide_class;

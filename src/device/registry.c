@@ -10,6 +10,7 @@ static const size_t STATE_SIZE_MAX = 64 << 20;
 
 static const struct ob_class *const classes[] = {
 	&edu_class,
+	&ahci_class,
 	&ide_class,
 	NULL,
 };

@@ -13,20 +13,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* What stands between a known command and its handler, in this order. */
-static enum sense admit(struct scsi_cmd *c)
+static enum sense admit_by_state(struct scsi_cmd *c)
 {
-	struct scsi_nexus *nexus = c->nexus;
 	struct scsi_lu *lu = c->lu;
 	unsigned flags = c->row->flags;
 	enum sense s;
 
-	if (!(flags & ROW_UA_EXEMPT)) {
-		if (nexus->n_ua > 0)
-			return scsi_nexus_take_attention(nexus);
-		if (nexus->deferred != SENSE_GOOD)
-			return scsi_nexus_take_deferred(nexus, c);
-	}
 	if (lu->strict) {
 		s = scsi_check_reserved(c);
 		if (s != SENSE_GOOD)
@@ -40,6 +32,33 @@ static enum sense admit(struct scsi_cmd *c)
 	if (flags & ROW_WRITE && lu->ops->write_protected && lu->ops->write_protected(lu))
 		return SENSE_SOFTWARE_PROTECTED;
 	return SENSE_GOOD;
+}
+
+/* What stands between a known command and its handler, in this order. */
+static enum sense admit(struct scsi_cmd *c)
+{
+	struct scsi_nexus *nexus = c->nexus;
+
+	if (!(c->row->flags & ROW_UA_EXEMPT)) {
+		if (nexus->n_ua > 0)
+			return scsi_nexus_take_attention(nexus);
+		if (nexus->deferred != SENSE_GOOD)
+			return scsi_nexus_take_deferred(nexus, c);
+	}
+	return admit_by_state(c);
+}
+
+bool scsi_would_refuse(struct scsi_cmd *c)
+{
+	const struct scsi_nexus *nexus = c->nexus;
+
+	c->lu = nexus->lu;
+	c->row = &c->lu->ops->rows[c->cdb[0]];
+	if (!c->row->handler)
+		return true;
+	if (!(c->row->flags & ROW_UA_EXEMPT) && (nexus->n_ua > 0 || nexus->deferred != SENSE_GOOD))
+		return true;
+	return admit_by_state(c) != SENSE_GOOD;
 }
 
 static co_fn enum sense run_in_order(struct scsi_cmd *c)
@@ -149,6 +168,11 @@ co_fn void scsi_execute(struct scsi_cmd *c)
 	begin(c);
 	finish(c, run(c));
 	end(c);
+}
+
+void scsi_cancel(struct scsi_cmd *c)
+{
+	c->aborted = true;
 }
 
 enum sense scsi_reply(struct scsi_cmd *c, const void *buf, size_t len)

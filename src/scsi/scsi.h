@@ -58,6 +58,14 @@ struct scsi_cmd {
 
 /* Whatever the opcode, always completes. */
 co_fn void scsi_execute(struct scsi_cmd *c);
+/*
+ * Whether scsi_execute() would refuse c (nexus and cdb are enough) before looking at its data:
+ * unknown opcode, unit attention, no medium, a long operation, write protection. Nothing is
+ * reported or cleared by asking. A transport that must fetch data slowly asks first.
+ */
+bool scsi_would_refuse(struct scsi_cmd *c);
+/* Makes a command in execution give up at its next opportunity; it ends as TASK ABORTED. */
+void scsi_cancel(struct scsi_cmd *c);
 /* For a logical unit number that nothing answers to at a target that has others; nexus is one of
  * the target's. */
 void scsi_execute_bad_lun(struct scsi_cmd *c);

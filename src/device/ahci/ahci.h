@@ -1,0 +1,114 @@
+/*
+ * Inside the AHCI host bus adapter: what its files share. Nothing outside includes this.
+ *
+ * A port fetches commands in one coroutine (unqueued ones run to their end in it, one after
+ * another) and gives each queued one a coroutine of its own. Whatever stops a port (ST, COMRESET,
+ * software reset, unplug, the machine's reset) raises its epoch, cancels what runs and waits until
+ * it ended: a command of an earlier epoch shows the host nothing.
+ */
+#pragma once
+
+#include "ata/ata.h"
+#include "device/ahci/fis.h"
+#include "device/guest_sg.h"
+#include "device/units.h"
+
+enum { AHCI_PORTS = 32, AHCI_SLOTS = 32, AHCI_NAME_LEN = 96 };
+
+/* clang-format off */
+enum {	/* PxIS, PxIE */
+	IS_DHRS = 1 << 0, IS_PSS = 1 << 1, IS_SDBS = 1 << 3, IS_UFS = 1 << 4, IS_DPS = 1 << 5,
+	IS_PCS = 1 << 6, IS_PRCS = 1 << 22, IS_OFS = 1 << 24, IS_IFS = 1 << 27, IS_HBDS = 1 << 28,
+	IS_HBFS = 1 << 29, IS_TFES = 1 << 30,
+};
+
+enum {	/* PxCMD */
+	CMD_ST = 1 << 0, CMD_SUD = 1 << 1, CMD_POD = 1 << 2, CMD_CLO = 1 << 3, CMD_FRE = 1 << 4,
+	CMD_FR = 1 << 14, CMD_CR = 1 << 15,
+};
+
+enum { SERR_N = 1 << 16, SERR_F = 1 << 25, SERR_X = 1 << 26, SSTS_UP = 0x133, TFD_NONE = 0x7f };
+/* clang-format on */
+
+struct ahci;
+struct ahci_port;
+
+struct ahci_slot {
+	struct ata_cmd cmd; /* the first: cmd and slot are the same address */
+	struct ahci_port *port;
+	unsigned n, tag;
+	unsigned epoch;
+	bool running, queued;
+	bool fatal; /* guest memory that is not there: the port halts (HBFS) */
+	bool over;  /* the PRD table was shorter than the data (OFS) */
+	bool prd_irq;
+	uint64_t ctba;
+	unsigned prdtl;
+	uint32_t prdbc;
+	struct guest_sg table; /* all of the PRD table; never mapped */
+	bool table_read;
+	struct guest_sg sg; /* what of it a transfer uses */
+};
+
+struct ahci_port {
+	struct ahci *h;
+	unsigned n;
+	char name[AHCI_NAME_LEN];
+	struct ata_unit *unit; /* NULL: nothing there */
+	char *unit_id;
+
+	uint64_t clb, fb;
+	uint32_t is, ie, cmd, tfd, sig, ssts, sctl, serr, sact, ci, sntf;
+	uint32_t seen; /* of is & ie: what has had its interrupt */
+
+	unsigned epoch;
+	unsigned last;    /* slot fetched last */
+	unsigned running; /* slots and the fetching coroutine */
+	bool fetching, halted, in_srst;
+	bool signature_due; /* the FIS after a reset waits for FRE */
+	unsigned stopping;  /* coroutines that wait until nothing runs */
+	struct co_queue idle;
+	uint32_t sdb; /* tags done in this turn of the loop */
+	struct loop_task sdb_task;
+	struct ahci_slot slots[AHCI_SLOTS];
+};
+
+struct ahci {
+	struct ob_dev *dev;
+	struct loop *loop;
+	unsigned n_ports;
+	uint32_t ghc, is;
+	bool stopped; /* the machine stands still */
+	bool closing;
+	struct ahci_port *ports[AHCI_PORTS];
+};
+
+/* hba.c */
+/* The port's interrupt bits changed, or their mask. */
+void ahci_update(struct ahci_port *p);
+
+/* port.c */
+void ahci_port_raise(struct ahci_port *p, uint32_t bits);
+uint32_t ahci_port_is(const struct ahci_port *p); /* PxIS with the views of PxSERR */
+uint32_t ahci_port_read(struct ahci_port *p, unsigned off);
+void ahci_port_write(struct ahci_port *p, unsigned off, uint32_t value);
+/* Registers of power-on or of GHC.HR; nothing runs. */
+void ahci_port_reset_registers(struct ahci_port *p, bool power_on);
+/* Nothing runs of before when it returned. */
+co_fn void ahci_port_drain(struct ahci_port *p);
+/* The link comes up, or not: what COMRESET ends with. */
+void ahci_port_link(struct ahci_port *p);
+/* COMRESET: at once where nothing runs, else once it ended. */
+void ahci_port_comreset(struct ahci_port *p);
+void ahci_port_set_regs(struct ahci_port *p, const struct ata_regs *regs);
+bool ahci_port_plug(struct ahci_port *p, const struct device_unit *unit, GError **error);
+co_fn void ahci_port_unplug(struct ahci_port *p);
+
+/* command.c */
+/* Fetches what PxCI has, if the port may. */
+void ahci_port_kick(struct ahci_port *p);
+/* Marks all that runs as of an earlier epoch, and lets it end soon. */
+void ahci_port_cancel(struct ahci_port *p);
+int ahci_post_fis(struct ahci_port *p, unsigned at, const uint8_t *fis, size_t len);
+void ahci_post_signature(struct ahci_port *p);
+void ahci_port_init_commands(struct ahci_port *p);
