@@ -218,7 +218,7 @@ static int add_unit(struct ob_dev *dev, unsigned place, const struct device_unit
 
 	i->units[place] = ata_unit_new(&o, &error);
 	if (!i->units[place])
-		res = ob_error(dev, -error->code, "%s: %s", unit->id, error->message);
+		res = ob_error(dev, -error->code, "%s", error->message);
 	g_clear_error(&error);
 	return res;
 }

@@ -4,7 +4,7 @@
  */
 #include "rig.h"
 
-enum { WALKS = 40, STEPS = 1500 };
+enum { WALKS = 400, STEPS = 1500 };
 
 static uint64_t seed;
 
