@@ -126,6 +126,10 @@ static co_fn uint8_t packet(struct ata_unit *u, struct ata_cmd *c)
 		return block(c, ATA_PHASE_IN, u->media, 5, true) ? ATA_ABRT : 0;
 	if (u->last_cdb[0] != PACKET_READ && u->last_cdb[0] != PACKET_WRITE)
 		return 0;
+	if (!len)
+		return 0;
+	if (off + len > sizeof(u->media))
+		return ATA_ABRT;
 	if (c->tf.feature & 1)
 		return dma(u, c, to_host, off, len);
 	do_io(u);
