@@ -484,8 +484,8 @@ static inline int ob_vendor_write(struct ob_dev *dev, int cap, size_t off, const
  * Plain registers of the device's own at a fixed place in configuration space, off to off + len
  * within 0x40 to 0xff: initial is what they hold after a reset, writable has a 1 for each bit the
  * guest may change (NULL: none); both arrays are copied. Capabilities are put around them, so
- * declare these first. The core resets and saves them. -EEXIST: something is there already. -ENOSYS:
- * the daemon is too old, OB_HAS(dev, add_config) is 0.
+ * declare these first. The core resets and saves them. -EEXIST: something is there already.
+ * -ENOSYS: the daemon is too old, OB_HAS(dev, add_config) is 0.
  */
 static inline int ob_add_config(struct ob_dev *dev, unsigned off, const void *initial,
 				const void *writable, size_t len)

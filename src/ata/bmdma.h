@@ -22,7 +22,7 @@ struct bmdma_ops {
 };
 
 enum {
-	BMDMA_LEN = 8,       /* registers */
+	BMDMA_LEN = 8,        /* registers */
 	BMDMA_ENTRIES = 8192, /* of a table; the rest is not looked at */
 	BMDMA_STATE = 12,
 };

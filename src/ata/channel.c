@@ -258,7 +258,8 @@ void ata_channel_write(struct ata_channel *ch, unsigned reg, uint32_t value, uns
 	}
 }
 
-/* ---- Life --------------------------------------------------------------------------------------- */
+/* ---- Life ---------------------------------------------------------------------------------------
+ */
 
 static void show_signature(struct ata_device *d)
 {
@@ -322,7 +323,8 @@ bool ata_channel_save(struct ata_channel *ch, uint8_t *state)
 	state[STATE_CONTROL] = ch->control;
 	state[STATE_SELECTED] = ch->selected;
 	for (unsigned i = 0; i < 2; i++) {
-		uint8_t *regs[STATE_DEVICE_LEN - 1], *p = state + STATE_DEVICE + i * STATE_DEVICE_LEN;
+		uint8_t *regs[STATE_DEVICE_LEN - 1],
+			*p = state + STATE_DEVICE + i * STATE_DEVICE_LEN;
 
 		if (ch->devices[i].is_running)
 			return false;

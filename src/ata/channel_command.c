@@ -194,8 +194,7 @@ void channel_start_command(struct ata_device *d, uint8_t command)
 	tf->feature = (uint16_t)(d->feature[1] << 8 | d->feature[0]);
 	tf->count = (uint16_t)(d->count[1] << 8 | d->count[0]);
 	for (unsigned i = 0; i < 3; i++)
-		tf->lba |= (uint64_t)d->lba[i][0] << 8 * i | (uint64_t)d->lba[i][1]
-								     << (24 + 8 * i);
+		tf->lba |= (uint64_t)d->lba[i][0] << 8 * i | (uint64_t)d->lba[i][1] << (24 + 8 * i);
 	d->cmd.ops = &host_ops;
 	d->error = 0;
 	d->status = ATA_BSY;
@@ -241,10 +240,8 @@ co_fn void ata_channel_drain(struct ata_channel *ch)
 		co_queue_wait(&ch->draining);
 }
 
-
 void ata_channel_reset(struct ata_channel *ch)
 {
 	ch->control = 0;
 	channel_reset_both(ch, ATA_RESET_HARD);
 }
-

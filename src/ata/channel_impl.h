@@ -32,7 +32,7 @@ struct ata_device {
 	bool is_stopped;   /* by the host, through the bus master: it ends with ABRT */
 	bool waits;        /* its coroutine sleeps until the host does something */
 	enum ata_reset_kind reset;
-	struct co *co; /* asleep in host_wait() */
+	struct co *co;             /* asleep in host_wait() */
 	const struct ata_drq *drq; /* the armed window */
 	size_t at;
 };

@@ -126,25 +126,25 @@ static void write_control(struct ob_dev *dev, unsigned n, uint64_t off, uint64_t
 }
 
 /* A BAR's callbacks do not learn which BAR it is. */
-#define CHANNEL_BARS(n)                                                                            \
-	static uint64_t read_command##n(struct ob_dev *dev, uint64_t off, unsigned width)          \
-	{                                                                                          \
-		return ata_channel_read(bmdma_channel(bus_master(dev, n)), (unsigned)off, width);  \
-	}                                                                                          \
-	static void write_command##n(struct ob_dev *dev, uint64_t off, uint64_t value,             \
-				     unsigned width)                                               \
-	{                                                                                          \
-		ata_channel_write(bmdma_channel(bus_master(dev, n)), (unsigned)off,                \
-				  (uint32_t)value, width);                                         \
-	}                                                                                          \
-	static uint64_t read_control##n(struct ob_dev *dev, uint64_t off, unsigned width)          \
-	{                                                                                          \
-		return read_control(dev, n, off, width);                                           \
-	}                                                                                          \
-	static void write_control##n(struct ob_dev *dev, uint64_t off, uint64_t value,             \
-				     unsigned width)                                               \
-	{                                                                                          \
-		write_control(dev, n, off, value, width);                                          \
+#define CHANNEL_BARS(n)                                                                           \
+	static uint64_t read_command##n(struct ob_dev *dev, uint64_t off, unsigned width)         \
+	{                                                                                         \
+		return ata_channel_read(bmdma_channel(bus_master(dev, n)), (unsigned)off, width); \
+	}                                                                                         \
+	static void write_command##n(struct ob_dev *dev, uint64_t off, uint64_t value,            \
+				     unsigned width)                                              \
+	{                                                                                         \
+		ata_channel_write(bmdma_channel(bus_master(dev, n)), (unsigned)off,               \
+				  (uint32_t)value, width);                                        \
+	}                                                                                         \
+	static uint64_t read_control##n(struct ob_dev *dev, uint64_t off, unsigned width)         \
+	{                                                                                         \
+		return read_control(dev, n, off, width);                                          \
+	}                                                                                         \
+	static void write_control##n(struct ob_dev *dev, uint64_t off, uint64_t value,            \
+				     unsigned width)                                              \
+	{                                                                                         \
+		write_control(dev, n, off, value, width);                                         \
 	}
 CHANNEL_BARS(0)
 CHANNEL_BARS(1)
@@ -189,7 +189,8 @@ static void add_config(struct ob_dev *dev)
 {
 	/* IDETIM of both channels, SIDETIM, UDMACTL, UDMATIM. */
 	static const uint8_t timing[12] = {0x00, 0x80, 0x00, 0x80};
-	static const uint8_t writable[12] = {0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0x0f, 0, 0xff, 0xff};
+	static const uint8_t writable[12] = {0xff, 0xff, 0xff, 0xff, 0xff, 0,
+					     0,    0,    0x0f, 0,    0xff, 0xff};
 	/* IDE_CONFIG of later ones: Linux writes back what it read. */
 	static const uint8_t later[4], all[4] = {0xff, 0xff, 0xff, 0xff};
 
@@ -230,9 +231,10 @@ static int add_named(struct ob_dev *dev, unsigned place, const char *id)
 	GError *error = NULL;
 	int res;
 
-	if (!all)
+	if (!all) {
 		return ob_error(dev, -ENOENT, "%s=%s: there are no disks or drives here",
 				places[place], id);
+	}
 	if (all->find(all->opaque, id, &unit, &error))
 		return add_unit(dev, place, &unit);
 	res = ob_error(dev, -error->code, "%s: %s", places[place], error->message);
@@ -421,9 +423,11 @@ static int ide_save(struct ob_dev *dev, struct ob_state *out)
 
 	list_kinds(i, s.units);
 	for (unsigned n = 0; n < CHANNELS; n++) {
-		if (!ata_channel_save(bmdma_channel(i->ch[n].bm), s.channels[n]))
-			return ob_error(dev, -EBUSY,
-					"a command is under way that waits for the guest; try again");
+		if (!ata_channel_save(bmdma_channel(i->ch[n].bm), s.channels[n])) {
+			return ob_error(
+				dev, -EBUSY,
+				"a command is under way that waits for the guest; try again");
+		}
 		bmdma_save(i->ch[n].bm, s.masters[n]);
 	}
 	return ob_put(dev, out, "ide", &s, sizeof(s));
@@ -454,15 +458,14 @@ static int ide_restore(struct ob_dev *dev, struct ob_state *in, uint32_t version
 	return 0;
 }
 
-#define PLACE(place, text)                                                                   \
-	{                                                                                    \
-		.size = sizeof(struct ob_prop), .type = OB_PROP_TEXT, .name = place,         \
-		.help = "id of the disk or drive that is " text                              \
-			"; none given at all: all of them in order",                         \
+#define PLACE(place, text)                                                             \
+	{                                                                              \
+		.size = sizeof(struct ob_prop), .type = OB_PROP_TEXT, .name = (place), \
+		.help = (text),                                                        \
 	}
 
 static const struct ob_prop ide_props[] = {
-	PLACE("primary-master", "device 0 of the first channel"),
+	PLACE("primary-master", "id of a disk or drive; no place given: all of them in order"),
 	PLACE("primary-slave", "device 1 of the first channel"),
 	PLACE("secondary-master", "device 0 of the second channel"),
 	PLACE("secondary-slave", "device 1 of the second channel"),

@@ -99,7 +99,8 @@ void pci_config_set_identity(struct pci_config *c, const struct pci_identity *id
 void pci_config_set_bar(struct pci_config *c, unsigned index, unsigned flags, uint64_t len);
 /* Adds a capability of len bytes (header included, zeroed); its offset, or 0: no room. */
 unsigned pci_config_add_cap(struct pci_config *c, uint8_t id, unsigned len);
-/* Plain registers; the caller checked that they lie behind the header. False: something is there. */
+/* Plain registers; the caller checked that they lie behind the header. False: something is there.
+ */
 bool pci_config_add_registers(struct pci_config *c, unsigned off, const uint8_t *initial,
 			      const uint8_t *writable, unsigned len);
 unsigned pci_config_add_pm(struct pci_config *c);

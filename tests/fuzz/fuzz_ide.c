@@ -134,7 +134,8 @@ static void quiet(enum log_level level, const char *area, const char *text, void
 	(void)arg;
 }
 
-/* ---- Steps, on the loop's own stack like those of a host -------------------------------------- */
+/* ---- Steps, on the loop's own stack like those of a host --------------------------------------
+ */
 
 static void access_bar(unsigned bar, unsigned off, unsigned width, uint64_t value, bool write)
 {
@@ -156,8 +157,8 @@ static void start_or_stop(unsigned value)
 	switch (value & 3) {
 	case 0:
 		if (!w.waits[0])
-			w.waits[0] = pci_function_reset(w.f, PCI_RESET_BUS, &w.calls[0]) ==
-				     PCI_PENDING;
+			w.waits[0] =
+				pci_function_reset(w.f, PCI_RESET_BUS, &w.calls[0]) == PCI_PENDING;
 		pci_function_config_write(w.f, 4, &bus_master, 2);
 		break;
 	case 1:
@@ -186,8 +187,12 @@ static void save_and_restore(bool spoil, unsigned at, uint8_t value)
 
 static void regular_command(unsigned channel, unsigned op, unsigned lba, unsigned count)
 {
-	const uint8_t regs[] = {1, (uint8_t)count, (uint8_t)lba, (uint8_t)(lba >> 8), 0,
-				(uint8_t)(0x40 | (count & 16))};
+	const uint8_t regs[] = {1,
+				(uint8_t)count,
+				(uint8_t)lba,
+				(uint8_t)(lba >> 8),
+				0,
+				(uint8_t)(0x40 | (lba >> 15 & 1) << 4)};
 
 	for (unsigned i = 0; i < sizeof(regs); i++)
 		access_bar(2 * channel, 1 + i, 1, regs[i], true);
@@ -214,8 +219,8 @@ static void step(void *arg)
 	case 5: regular_start(channel, (uint32_t)(place & 0xff) * 8); break;
 	case 6: access_bar(BAR_BUS_MASTER, 8 * channel, 1, 0, true); break;
 	case 7: /* an entry of the table */
-		memcpy(w.guest + (size_t)(b[1] & 31) * 8 + 4, (uint8_t[]){b[2], b[3], 0, b[0] & 128},
-		       4);
+		memcpy(w.guest + (size_t)(b[1] & 31) * 8 + 4,
+		       (uint8_t[]){b[2], b[3], 0, b[0] & 128}, 4);
 		break;
 	case 8:
 		memcpy(w.guest + (size_t)(b[1] & 31) * 8,

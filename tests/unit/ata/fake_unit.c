@@ -53,7 +53,7 @@ static co_fn int block(struct ata_cmd *c, enum ata_phase phase, void *buf, size_
 
 	drq.regs = (struct ata_regs){.status = DONE | ATA_DRQ, .device = c->tf.device};
 	if (c->tf.command == ATA_OP_PACKET) {
-		drq.regs.count = phase == ATA_PHASE_IN	  ? ATA_REASON_IN
+		drq.regs.count = phase == ATA_PHASE_IN    ? ATA_REASON_IN
 				 : phase == ATA_PHASE_CDB ? ATA_REASON_CDB
 							  : ATA_REASON_OUT;
 		drq.regs.lba = (uint64_t)len << 8;

@@ -371,18 +371,12 @@ RIG_TEST(saved)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(at_power_on),
-		cmocka_unit_test(absent),
-		cmocka_unit_test(widths),
-		cmocka_unit_test(high_halves),
-		cmocka_unit_test(both_receive),
-		cmocka_unit_test(non_data),
-		cmocka_unit_test(nien_gates),
-		cmocka_unit_test(pio_in),
-		cmocka_unit_test(pio_out),
-		cmocka_unit_test(packet_pio),
-		cmocka_unit_test(cve_2015_5154),
-		cmocka_unit_test(other_device_in_a_block),
+		cmocka_unit_test(at_power_on),   cmocka_unit_test(absent),
+		cmocka_unit_test(widths),        cmocka_unit_test(high_halves),
+		cmocka_unit_test(both_receive),  cmocka_unit_test(non_data),
+		cmocka_unit_test(nien_gates),    cmocka_unit_test(pio_in),
+		cmocka_unit_test(pio_out),       cmocka_unit_test(packet_pio),
+		cmocka_unit_test(cve_2015_5154), cmocka_unit_test(other_device_in_a_block),
 		cmocka_unit_test(saved),
 	};
 

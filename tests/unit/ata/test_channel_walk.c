@@ -24,8 +24,8 @@ static void check(unsigned walk)
 		assert_false(rig.level);
 		return;
 	}
-	if ((s & ATA_BSY && s & ATA_DRQ) ||                                   /* I3 */
-	    (s & ATA_ERR && (s & (ATA_BSY | ATA_DRQ) || !(s & ATA_DRDY))) ||  /* I7 */
+	if ((s & ATA_BSY && s & ATA_DRQ) ||                                  /* I3 */
+	    (s & ATA_ERR && (s & (ATA_BSY | ATA_DRQ) || !(s & ATA_DRDY))) || /* I7 */
 	    s & 0x06)
 		fail_msg("walk %u: status %02x", walk, s);
 	for (unsigned i = 0; i < 2; i++) {
@@ -68,8 +68,8 @@ static void load_registers(void)
 static void send_packet(void)
 {
 	static const uint8_t ops[] = {0xa8, 0xaa, 0x12, 0};
-	uint8_t cdb[ATA_CDB_LEN] = {ops[rnd(4)], 0, 0, 0, 0, (uint8_t)rnd(17), 0, 0, 0,
-				    (uint8_t)rnd(4)};
+	uint8_t cdb[ATA_CDB_LEN] = {ops[rnd(4)],      0, 0, 0, 0,
+				    (uint8_t)rnd(17), 0, 0, 0, (uint8_t)rnd(4)};
 
 	ata_channel_write_data(rig.ch, cdb, sizeof(cdb));
 }

@@ -41,7 +41,8 @@ static void places_co(void *arg)
 		const char *options, *reason;
 	} wrong[] = {
 		{5, "driver=ide", "more disks and drives than the 4"},
-		{2, "driver=ide,primary-slave=hd1", "primary-slave: there is no disk or drive 'hd1'"},
+		{2, "driver=ide,primary-slave=hd1",
+		 "primary-slave: there is no disk or drive 'hd1'"},
 		{2, "driver=ide,identity=via", "identity"},
 	};
 	struct ide_rig r;

@@ -195,12 +195,9 @@ IDE_TEST(cve_2015_6855)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(cve_2015_5154),
-		cmocka_unit_test(cve_2014_9718),
-		cmocka_unit_test(cve_2019_20175),
-		cmocka_unit_test(cve_2020_25743),
-		cmocka_unit_test(cve_2023_5088),
-		cmocka_unit_test(cve_2017_12809),
+		cmocka_unit_test(cve_2015_5154),  cmocka_unit_test(cve_2014_9718),
+		cmocka_unit_test(cve_2019_20175), cmocka_unit_test(cve_2020_25743),
+		cmocka_unit_test(cve_2023_5088),  cmocka_unit_test(cve_2017_12809),
 		cmocka_unit_test(cve_2015_6855),
 	};
 
