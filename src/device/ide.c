@@ -249,11 +249,12 @@ static int add_all(struct ob_dev *dev)
 	int res = 0;
 
 	for (unsigned n = 0; res == 0 && all && all->nth(all->opaque, n, &unit); n++) {
-		if (n == UNITS)
+		if (n == UNITS) {
 			return ob_error(dev, -E2BIG,
 					"there are more disks and drives than the 4 that ide has "
 					"room for; name them by %s=, %s=, %s= and %s=",
 					places[0], places[1], places[2], places[3]);
+		}
 		res = add_unit(dev, n, &unit);
 		memset(&unit, 0, sizeof(unit));
 	}
