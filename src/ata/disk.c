@@ -20,28 +20,32 @@ static void log_failure(struct ata_unit *u, const char *what, int res)
 }
 
 /*
- * A read of the whole range failed: which sector is it? buf is not used by anybody meanwhile. What
- * cannot be found again (it was a passing fault) counts as the first one.
+ * A read of n sectors at lba failed: which one is it? Reads each at most twice more, into a buffer
+ * of its own: queued commands run beside each other. What cannot be found again (it was a passing
+ * fault) counts as the first one.
  */
-static co_fn uint64_t find_bad_sector(struct ata_unit *u, const struct ata_cmd *c)
+static co_fn uint64_t find_bad_sector(struct ata_unit *u, const struct ata_cmd *c, uint64_t lba,
+				      uint64_t n)
 {
-	uint64_t at = c->lba, end = c->lba + c->count;
-	uint64_t left = BUF_SECTORS;
+	uint8_t *buf = g_try_malloc(ATA_BUF_LEN);
+	uint64_t at = lba, end = lba + n, step = BUF_SECTORS;
+	bool found = false;
 
-	while (at < end && !c->cancelled) {
-		uint64_t n = MIN(left, end - at);
+	while (buf && at < end && !found && !c->cancelled) {
+		uint64_t now = MIN(step, end - at);
 
-		if (block_pread(u->disk, at * ATA_SECTOR, u->buf, n * ATA_SECTOR) == 0) {
-			at += n;
-			if (left == 1 && at % BUF_SECTORS == 0)
-				left = BUF_SECTORS;
-		} else if (n == 1) {
-			return at;
+		if (block_pread(u->disk, at * ATA_SECTOR, buf, now * ATA_SECTOR) == 0) {
+			at += now;
+			if ((at - lba) % BUF_SECTORS == 0)
+				step = BUF_SECTORS;
+		} else if (now == 1) {
+			found = true;
 		} else {
-			left = 1;
+			step = 1;
 		}
 	}
-	return c->lba;
+	g_free(buf);
+	return found ? at : lba;
 }
 
 /* ERROR, and the registers that say how far it came (2.6). */
@@ -71,7 +75,38 @@ static void init_drq(const struct ata_cmd *c, struct ata_drq *drq, enum ata_phas
 	drq->regs.status = ATA_DRDY | ATA_DSC | ATA_DRQ;
 }
 
-/* per: sectors a DRQ block. */
+/* n sectors from the buffer, which begins at lba; per: sectors a DRQ block. */
+static co_fn int send_blocks(struct ata_unit *u, struct ata_cmd *c, uint64_t lba, unsigned n,
+			     unsigned per)
+{
+	uint64_t end = c->lba + c->count;
+	int res = 0;
+
+	for (unsigned at = 0; at < n && res >= 0; at += per) {
+		unsigned sectors = MIN(per, n - at);
+		struct ata_drq drq;
+
+		init_drq(c, &drq, ATA_PHASE_IN, u->buf + (size_t)at * ATA_SECTOR, sectors);
+		drq.end_status = ATA_DRDY | ATA_DSC | (lba + at + sectors < end ? ATA_BSY : 0);
+		res = c->cancelled ? -ECANCELED : c->ops->pio(c, &drq);
+	}
+	return res;
+}
+
+/* n sectors at lba could not be read: the host gets the whole blocks before the bad one. */
+static co_fn unsigned read_failed(struct ata_unit *u, struct ata_cmd *c, uint64_t lba, unsigned n,
+				  unsigned per, int res)
+{
+	uint64_t bad = ata_error_of(res, false) == ATA_UNC ? find_bad_sector(u, c, lba, n) : lba;
+	unsigned good = (unsigned)(bad - lba) / per * per;
+
+	if (good &&
+	    block_pread(u->disk, lba * ATA_SECTOR, u->buf, (size_t)good * ATA_SECTOR) == 0 &&
+	    send_blocks(u, c, lba, good, per) < 0)
+		return ATA_ABRT;
+	return failed(u, c, bad, res, false);
+}
+
 static co_fn unsigned read_blocks(struct ata_unit *u, struct ata_cmd *c, unsigned per)
 {
 	uint64_t lba = c->lba, end = c->lba + c->count;
@@ -81,22 +116,10 @@ static co_fn unsigned read_blocks(struct ata_unit *u, struct ata_cmd *c, unsigne
 		unsigned n = (unsigned)MIN(chunk, end - lba);
 		int res = block_pread(u->disk, lba * ATA_SECTOR, u->buf, (size_t)n * ATA_SECTOR);
 
-		/* Only this piece is looked at: what came before is with the host. */
-		if (res < 0) {
-			struct ata_cmd rest = {.lba = lba, .count = n};
-
-			return failed(u, c, find_bad_sector(u, &rest), res, false);
-		}
-		for (unsigned at = 0; at < n; at += per) {
-			unsigned sectors = MIN(per, n - at);
-			struct ata_drq drq;
-
-			init_drq(c, &drq, ATA_PHASE_IN, u->buf + (size_t)at * ATA_SECTOR, sectors);
-			drq.end_status =
-				ATA_DRDY | ATA_DSC | (lba + at + sectors < end ? ATA_BSY : 0);
-			if (c->cancelled || c->ops->pio(c, &drq) < 0)
-				return ATA_ABRT;
-		}
+		if (res < 0)
+			return read_failed(u, c, lba, n, per, res);
+		if (send_blocks(u, c, lba, n, per) < 0)
+			return ATA_ABRT;
 		lba += n;
 	}
 	c->quiet = true;
@@ -197,12 +220,14 @@ static co_fn unsigned transfer(struct ata_unit *u, struct ata_cmd *c, bool write
 
 	if (res < 0)
 		return ATA_ABRT;
-	res = cut_to_sectors(&whole, &iov, &heap) ? move(u, c, write, fua, &iov) : -ENOMEM;
+	res = cut_to_sectors(&whole, &iov, &heap) ? 0 : -ENOMEM;
+	if (res == 0)
+		res = c->cancelled ? -ECANCELED : move(u, c, write, fua, &iov);
 	g_free(heap);
 	end = c->ops->dma_end(c, res < 0 ? 0 : iov.len);
-	if (res < 0 && !write && ata_error_of(res, write) == ATA_UNC &&
-	    !(c->row->flags & ATA_ROW_QUEUED))
-		return failed(u, c, find_bad_sector(u, c), res, write);
+	if (res < 0 && ata_error_of(res, write) == ATA_UNC)
+		return failed(u, c, find_bad_sector(u, c, c->lba, iov.len / ATA_SECTOR), res,
+			      write);
 	if (res < 0)
 		return failed(u, c, c->lba, res, write);
 	return end < 0 || iov.len < len ? ATA_ABRT : 0;

@@ -42,7 +42,7 @@ static unsigned set_mode(struct ata_unit *u, unsigned mode)
 		u->udma = ATA_NO_MODE;
 		return 0;
 	}
-	if (kind == MODE_UDMA && value <= (u->sata ? UDMA_MAX_SATA : UDMA_MAX)) {
+	if (kind == MODE_UDMA && value <= (u->sata && u->disk ? UDMA_MAX_SATA : UDMA_MAX)) {
 		u->udma = (uint8_t)value;
 		u->mwdma = ATA_NO_MODE;
 		return 0;
@@ -126,7 +126,7 @@ co_fn unsigned ata_init_parameters(struct ata_unit *u, struct ata_cmd *c)
 
 co_fn unsigned ata_native_max(struct ata_unit *u, struct ata_cmd *c)
 {
-	uint64_t last = ata_sectors(u) - 1;
+	uint64_t sectors = ata_sectors(u), last = sectors ? sectors - 1 : 0;
 
 	if (!(c->row->flags & ATA_ROW_48) && last > 0x0fffffff)
 		last = 0x0fffffff;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "block/block.h"
 
 /* clang-format off */
 enum { DISK, DISK_SATA, PACKET, PACKET_SATA };
@@ -16,14 +17,13 @@ static const struct { uint8_t word; uint16_t value[4]; } constants[] = {
 	{ 49,	{ 0x2f00, 0x2f00, 0x0f00, 0x0f00 } },	/* LBA, DMA, IORDY */
 	{ 50,	{ 0x4000, 0x4000, 0x4000, 0x4000 } },
 	{ 51,	{ 0x0200, 0x0200, 0x0200, 0 } },
-	{ 52,	{ 0x0200, 0x0200, 0, 0 } },
+	{ 52,	{ 0x0200, 0x0200, 0x0200, 0 } },
 	{ 53,	{ 0x0007, 0x0007, 0x0006, 0x0006 } },
 	{ 64,	{ 0x0003, 0x0003, 0x0003, 0x0003 } },	/* PIO 3 and 4 */
 	{ 65,	{ 0x0078, 0x0078, 0x0078, 0x0078 } },	/* cycle times, ns */
 	{ 66,	{ 0x0078, 0x0078, 0x0078, 0x0078 } },
 	{ 67,	{ 0x0078, 0x0078, 0x0078, 0x0078 } },
 	{ 68,	{ 0x0078, 0x0078, 0x0078, 0x0078 } },
-	{ 69,	{ 0x4020, 0x4020, 0, 0 } },		/* trimmed sectors read as zeros */
 	{ 75,	{ 0, ATA_TAGS - 1, 0, 0 } },
 	{ 76,	{ 0, 0x010e, 0, 0x000e } },		/* generations 1 to 3, NCQ */
 	{ 77,	{ 0, 0x0006, 0, 0x0006 } },
@@ -34,11 +34,9 @@ static const struct { uint8_t word; uint16_t value[4]; } constants[] = {
 	{ 84,	{ 0x4163, 0x4163, 0x4000, 0x4000 } },	/* WWN, FUA, logs, SMART self-test */
 	{ 86,	{ 0x3400, 0x3400, 0, 0 } },
 	{ 87,	{ 0x4163, 0x4163, 0x4000, 0x4000 } },
-	{ 105,	{ ATA_DSM_BLOCKS, ATA_DSM_BLOCKS, 0, 0 } },
 	{ 106,	{ 0x4000, 0x4000, 0, 0 } },
 	{ 119,	{ 0x4000, 0x4000, 0, 0 } },
 	{ 120,	{ 0x4000, 0x4000, 0, 0 } },
-	{ 169,	{ 0x0001, 0x0001, 0, 0 } },		/* TRIM */
 	{ 209,	{ 0x4000, 0x4000, 0, 0 } },
 	{ 222,	{ 0, 0x107f, 0, 0x107f } },
 };
@@ -48,7 +46,7 @@ enum {	/* words that depend on it */
 	W_MULTIPLE_MAX = 47, W_CUR_CYLINDERS = 54, W_CUR_HEADS = 55, W_CUR_SPT = 56, W_CUR_SECTORS = 57,
 	W_MULTIPLE = 59, W_SECTORS_28 = 60, W_MWDMA = 63, W_SATA_ENABLED = 79, W_ENABLED = 85,
 	W_UDMA = 88, W_RESET_RESULT = 93, W_SECTORS = 100, W_WWN = 108, W_ROTATION = 217,
-	W_CHECKSUM = 255,
+	W_ADDITIONAL = 69, W_TRIM_BLOCKS = 105, W_TRIM = 169, W_CHECKSUM = 255,
 
 	SERIAL_LEN = 20, FIRMWARE_LEN = 8, MODEL_LEN = 40,
 	CYLINDERS_MAX = 16383, SECTORS_28_MAX = 0x0fffffff,
@@ -56,6 +54,7 @@ enum {	/* words that depend on it */
 	ENABLED_SMART = 1 << 0, ENABLED_WRITE_CACHE = 1 << 5, ENABLED_LOOK_AHEAD = 1 << 6,
 	RESET_DEVICE0 = 0x6003, RESET_DEVICE1 = 0x6300,
 	ROTATION_SSD = 1, ROTATION_7200 = 0x1c20,
+	TRIM_READS_ZEROS = 0x4020,
 	SIGNATURE = 0xa5,
 };
 /* clang-format on */
@@ -104,6 +103,11 @@ static void put_disk(const struct ata_unit *u, uint8_t *out)
 	for (unsigned i = 0; i < 4; i++)
 		put_word(out, W_WWN + i, (unsigned)(u->wwn >> (48 - 16 * i)) & 0xffff);
 	put_word(out, W_ROTATION, u->rotational ? ROTATION_7200 : ROTATION_SSD);
+	if (!block_is_writable(u->disk))
+		return;
+	put_word(out, W_ADDITIONAL, TRIM_READS_ZEROS);
+	put_word(out, W_TRIM_BLOCKS, ATA_DSM_BLOCKS);
+	put_word(out, W_TRIM, 1);
 }
 
 void ata_put_identify(const struct ata_unit *u, uint8_t out[ATA_SECTOR])

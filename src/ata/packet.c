@@ -20,6 +20,7 @@ enum {
 	FEATURE_DMA = 1 << 0, FEATURE_OVERLAP = 1 << 1,
 	LIMIT_NONE = 0xffff, LIMIT_MAX = 0xfffe,
 	PIO_MAX = 16 << 20,		/* bytes of one command by PIO; drivers ask for 128 KiB */
+	REPLY_MAX = 128 << 10,		/* longer than what any command with an allocation length says */
 
 	OP_MODE_SELECT_6 = 0x15, OP_MODE_SENSE_6 = 0x1a, OP_GET_EVENT_STATUS = 0x4a,
 	OP_NONE = 0xff,			/* no drive knows it */
@@ -228,6 +229,8 @@ static co_fn unsigned run_packet(struct ata_unit *u, struct ata_cmd *c)
 		s.cdb[0] = OP_NONE;
 	len = scsi_expected_length(scsi_nexus_lu(u->nexus), s.cdb, &out);
 	limit = limit == LIMIT_NONE ? LIMIT_MAX : limit;
+	if (!dma && !out && scsi_nexus_lu(u->nexus)->ops->rows[s.cdb[0]].alloc)
+		len = MIN(len, REPLY_MAX);
 	if (!dma && len && (!limit || (limit == 1 && len > 1) || len > PIO_MAX))
 		return ATA_ABRT;
 	if (!len || (out && scsi_would_refuse(&s))) {

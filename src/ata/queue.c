@@ -25,7 +25,7 @@ static unsigned tag_of(const struct ata_cmd *c)
 	return c->tf.count >> 3 & (ATA_TAGS - 1);
 }
 
-static void write_log(struct ata_unit *u, const struct ata_cmd *c, unsigned error)
+void ata_log_failure(struct ata_unit *u, const struct ata_cmd *c, unsigned error)
 {
 	uint8_t *log = u->failure;
 
@@ -46,8 +46,9 @@ static void write_log(struct ata_unit *u, const struct ata_cmd *c, unsigned erro
 
 co_fn void ata_fail_queue(struct ata_unit *u, struct ata_cmd *c, unsigned error)
 {
+	if (!u->queue_failed) /* the first failure is what the host will ask for */
+		ata_log_failure(u, c, error);
 	u->queue_failed = true;
-	write_log(u, c, error);
 	for (struct ata_cmd *other = u->queued; other; other = other->next) {
 		if (other != c)
 			ata_cancel(other);
@@ -83,8 +84,7 @@ co_fn unsigned ata_run_queued(struct ata_unit *u, struct ata_cmd *c, ata_run_fn 
 	unsigned error;
 
 	if (u->tags >> tag_of(c) & 1) { /* its entry is that of the command that has the tag */
-		if (!u->queue_failed)
-			ata_fail_queue(u, NULL, ATA_ABRT);
+		ata_fail_queue(u, NULL, ATA_ABRT);
 		return ATA_ABRT;
 	}
 	enter(u, c);

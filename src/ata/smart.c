@@ -15,8 +15,10 @@ enum {
 	READ_DATA = 0xd0, READ_THRESHOLDS = 0xd1, AUTOSAVE = 0xd2, EXECUTE = 0xd4, READ_LOG = 0xd5,
 	ENABLE = 0xd8, DISABLE = 0xd9, RETURN_STATUS = 0xda,
 
+	AUTOSAVE_OFF = 0x00, AUTOSAVE_ON = 0xf1,
+
 	DATA_REVISION = 0x10, ATTR_FIRST = 2, ATTR_LEN = 12, ATTR_ID = 0, ATTR_FLAGS = 1, ATTR_VALUE = 3,
-	ATTR_WORST = 4, THRESHOLD = 1,
+	ATTR_WORST = 4, ATTR_RAW = 5, THRESHOLD = 1, ID_HOURS = 9,
 	OFFLINE_STATUS = 362, TEST_STATUS = 363, OFFLINE_SECONDS = 364, OFFLINE_CAPS = 367,
 	SMART_CAPS = 368, ERROR_LOG_CAPS = 370, SHORT_MINUTES = 372, LONG_MINUTES = 373,
 	OFFLINE_DONE = 2, CAN_OFFLINE_AND_TEST = 0x11, CAN_SAVE = 0x0003,
@@ -35,6 +37,14 @@ static const struct { uint8_t id, threshold; uint16_t flags; } attributes[] = {
 };
 /* clang-format on */
 
+/* Since the unit was made: nothing is kept beyond its life. */
+static uint16_t power_on_hours(const struct ata_unit *u)
+{
+	const uint64_t hour_ns = UINT64_C(3600) * 1000000000;
+
+	return (uint16_t)MIN((loop_now_ns() - u->born_ns) / hour_ns, UINT16_MAX);
+}
+
 static void put_data(const struct ata_unit *u, uint8_t *out)
 {
 	memset(out, 0, ATA_SECTOR);
@@ -45,6 +55,8 @@ static void put_data(const struct ata_unit *u, uint8_t *out)
 		a[ATTR_ID] = attributes[i].id;
 		put_le16(a + ATTR_FLAGS, attributes[i].flags);
 		a[ATTR_VALUE] = a[ATTR_WORST] = 100;
+		if (attributes[i].id == ID_HOURS)
+			put_le16(a + ATTR_RAW, power_on_hours(u));
 	}
 	out[OFFLINE_STATUS] = u->n_tests ? OFFLINE_DONE : 0;
 	put_le16(out + OFFLINE_SECONDS, 1);
@@ -75,7 +87,7 @@ static unsigned execute(struct ata_unit *u, unsigned kind)
 	case 0: return 0; /* off-line data collection: nothing to collect */
 	case TEST_SHORT:
 	case TEST_LONG:
-		*t = (struct ata_self_test){.kind = (uint8_t)kind};
+		*t = (struct ata_self_test){.kind = (uint8_t)kind, .hours = power_on_hours(u)};
 		u->n_tests++;
 		return 0;
 	case TEST_ABORT: return kind == TEST_ABORT ? 0 : ATA_ABRT;
@@ -122,6 +134,7 @@ static bool put_log(const struct ata_unit *u, unsigned log, uint8_t *out)
 co_fn unsigned ata_smart(struct ata_unit *u, struct ata_cmd *c)
 {
 	unsigned what = c->tf.feature & 0xff, log = c->tf.lba & 0xff;
+	unsigned autosave = c->tf.count & 0xff;
 
 	if ((c->tf.lba >> 8 & 0xffff) != KEY || (!u->smart && what != ENABLE))
 		return ATA_ABRT;
@@ -133,7 +146,7 @@ co_fn unsigned ata_smart(struct ata_unit *u, struct ata_cmd *c)
 			return ATA_ABRT;
 		return ata_send_sectors(c, u->buf, 1);
 	case EXECUTE: return execute(u, log);
-	case AUTOSAVE: return 0;
+	case AUTOSAVE: return autosave == AUTOSAVE_OFF || autosave == AUTOSAVE_ON ? 0 : ATA_ABRT;
 	case ENABLE:
 	case DISABLE: u->smart = what == ENABLE; return 0;
 	case RETURN_STATUS: return 0; /* the key comes back as it was: no threshold is exceeded */

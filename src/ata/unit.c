@@ -53,6 +53,8 @@ static bool set_text(char *out, size_t max, const char *what, const char *text,
 {
 	const char *t = text ? text : otherwise;
 
+	if (!*t)
+		return err_set(error, EINVAL, "%s \"\": it must not be empty", what);
 	if (strlen(t) > max)
 		return err_set(error, EINVAL, "%s \"%s\": at most %zu characters", what, t, max);
 	for (const char *p = t; *p; p++) {
@@ -102,8 +104,12 @@ struct ata_unit *ata_unit_new(const struct ata_unit_options *o, GError **error)
 	u->second = o->second;
 	u->rotational = o->rotational;
 	u->buf = g_malloc(ATA_BUF_LEN);
+	u->born_ns = loop_now_ns();
 	ata_reset_settings(u, ATA_RESET_HARD);
-	if (o->disk ? init_disk(u, o, error) : ata_packet_init(u, o->drive, error)) {
+	ata_log_failure(u, NULL, 0);
+	if (o->disk && o->drive)
+		err_set(error, EINVAL, "a unit is a disk or a drive, not both");
+	else if (o->disk ? init_disk(u, o, error) : ata_packet_init(u, o->drive, error)) {
 		u->wwn = make_wwn(u);
 		return u;
 	}
@@ -197,6 +203,8 @@ static unsigned get_range(const struct ata_unit *u, struct ata_cmd *c)
 	} else {
 		count = c->tf.count & 0xff;
 		count = count ? count : COUNT_MAX_28;
+		if (c->row->flags & ATA_ROW_POINT)
+			count = 1;
 		lba = (c->tf.lba & 0xffffff) | (uint64_t)(c->tf.device & 0x0f) << 24;
 		if (!is_lba(&c->tf) && !from_chs(u, &c->tf, &lba))
 			return ATA_IDNF;
@@ -272,6 +280,8 @@ co_fn void ata_execute(struct ata_unit *u, struct ata_cmd *c)
 		ata_fail_queue(u, NULL, error);
 	} else {
 		error = run(u, c);
+		if (error && !u->queue_failed)
+			ata_log_failure(u, NULL, error);
 	}
 	finish(u, c, error);
 }
@@ -361,7 +371,7 @@ const struct ata_row ata_disk_rows[256] = {
 	[0x47] = { "READ LOG DMA EXT", ata_read_log_dma, ATA_ROW_48 | ATA_ROW_LOG },
 	[0x60] = { "READ FPDMA QUEUED", ata_read_queued, QUEUED },
 	[0x61] = { "WRITE FPDMA QUEUED", ata_write_queued, QUEUED | ATA_ROW_WRITE },
-	[0x70] = { "SEEK", ata_succeed, AT },
+	[0x70] = { "SEEK", ata_succeed, AT | ATA_ROW_POINT },
 	[0x91] = { "INITIALIZE DEVICE PARAMETERS", ata_init_parameters, 0 },
 	[0x94] = { "STANDBY IMMEDIATE (old)", ata_succeed, 0 },
 	[0x95] = { "IDLE IMMEDIATE (old)", ata_succeed, 0 },

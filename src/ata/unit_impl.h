@@ -14,6 +14,7 @@ enum ata_row_flags {
 	ATA_ROW_QUEUED	= 1 << 3,
 	ATA_ROW_SIGNATURE = 1 << 4,	/* refused, and loads the signature (packet devices, 2.6) */
 	ATA_ROW_LOG	= 1 << 5,	/* runs after an error of a queued command */
+	ATA_ROW_POINT	= 1 << 6,	/* with RANGE: one sector, COUNT means nothing */
 };
 /* clang-format on */
 
@@ -54,6 +55,7 @@ struct ata_unit {
 	uint8_t mwdma, udma; /* selected mode or ATA_NO_MODE */
 	uint8_t heads, spt;  /* of CHS addresses */
 
+	uint64_t born_ns;
 	struct ata_self_test tests[ATA_SELF_TESTS];
 	unsigned n_tests; /* ever run */
 
@@ -109,6 +111,8 @@ co_fn unsigned ata_run_queued(struct ata_unit *u, struct ata_cmd *c, ata_run_fn 
 /* c failed (NULL: a command that is not queued): the others are cancelled; returns when they ended.
  */
 co_fn void ata_fail_queue(struct ata_unit *u, struct ata_cmd *c, unsigned error);
+/* Log 10h: what failed last (NULL: a command that is not queued). */
+void ata_log_failure(struct ata_unit *u, const struct ata_cmd *c, unsigned error);
 
 /* features.c: what moves no data */
 co_fn unsigned ata_set_features(struct ata_unit *u, struct ata_cmd *c);
