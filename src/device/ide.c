@@ -406,7 +406,8 @@ static int ide_open(struct ob_dev *dev)
 /* ---- State ----------------------------------------------------------------------------------- */
 
 struct ide_state {
-	uint8_t units[UNITS]; /* their kinds: 0 none, 1 disk, 2 packet device */
+	uint8_t kinds[UNITS]; /* 0 none, 1 disk, 2 packet device */
+	uint8_t units[UNITS][ATA_UNIT_STATE];
 	uint8_t channels[CHANNELS][ATA_CHANNEL_STATE];
 	uint8_t masters[CHANNELS][BMDMA_STATE];
 };
@@ -422,7 +423,11 @@ static int ide_save(struct ob_dev *dev, struct ob_state *out)
 	const struct ide *i = dev->state;
 	struct ide_state s = {0};
 
-	list_kinds(i, s.units);
+	list_kinds(i, s.kinds);
+	for (unsigned n = 0; n < UNITS; n++) {
+		if (i->units[n])
+			ata_unit_save(i->units[n], s.units[n]);
+	}
 	for (unsigned n = 0; n < CHANNELS; n++) {
 		if (!ata_channel_save(bmdma_channel(i->ch[n].bm), s.channels[n])) {
 			return ob_error(
@@ -446,12 +451,17 @@ static int ide_restore(struct ob_dev *dev, struct ob_state *in, uint32_t version
 		return ob_error(dev, res, "field ide is missing or has another length");
 	list_kinds(i, kinds);
 	for (unsigned n = 0; n < UNITS; n++) {
-		if (kinds[n] != s.units[n])
+		if (kinds[n] != s.kinds[n])
 			return ob_error(dev, -EINVAL, "the saved machine had another unit as %s",
 					places[n]);
 	}
 	if (!is_still(i))
 		return ob_error(dev, -EBUSY, "a command is under way");
+	for (unsigned n = 0; n < UNITS; n++) {
+		if (i->units[n] && !ata_unit_restore(i->units[n], s.units[n]))
+			return ob_error(dev, -EINVAL, "the settings of %s make no sense",
+					places[n]);
+	}
 	for (unsigned n = 0; n < CHANNELS; n++) {
 		ata_channel_restore(bmdma_channel(i->ch[n].bm), s.channels[n]);
 		bmdma_restore(i->ch[n].bm, s.masters[n]);

@@ -260,6 +260,8 @@ static void saved_co(void *arg)
 
 	(void)arg;
 	ide_begin(&r, 2, "driver=ide");
+	ide_command(&r, 0, 0, 0xc6, 0, 8); /* SET MULTIPLE MODE */
+	assert_int_equal(ide_wait(&r, 0), 0x50);
 	ide_make_slow(&r, FAULT_READ);
 	ide_prd(&r, 0, BUF_AT, SECTOR, true);
 	ide_command(&r, 0, 0, 0xc8, 5, 1);
@@ -287,6 +289,8 @@ static void saved_co(void *arg)
 	assert_true(r.h.level);
 	assert_int_equal(ide_bm(&r, 0), 4);
 	assert_int_equal(ide_in(&r, 0, STATUS), 0x50);
+	ide_command(&r, 0, 0, 0xc4, 5, 2); /* READ MULTIPLE: the setting came along */
+	assert_int_equal(ide_wait(&r, 0), 0x58);
 	g_byte_array_unref(state);
 	ide_end(&r);
 }
