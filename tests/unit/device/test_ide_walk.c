@@ -5,7 +5,7 @@
  */
 #include "ide_rig.h"
 
-enum { WALKS = 12, STEPS = 600 };
+enum { WALKS = 60, STEPS = 600 };
 
 static uint64_t seed;
 
