@@ -188,3 +188,11 @@ void ata_signature(const struct ata_unit *u, struct ata_regs *regs);
 void ata_unit_on_notify(struct ata_unit *u, void (*fn)(struct ata_unit *u, void *arg), void *arg);
 /* Bit n: tag n is executing. */
 uint32_t ata_unit_tags(const struct ata_unit *u);
+
+/*
+ * The settings as bytes, when no command is executing (logs and what a packet device is in the
+ * middle of are not settings). restore: false where no unit can be like that; it is unchanged then.
+ */
+enum { ATA_UNIT_STATE = 8 };
+void ata_unit_save(const struct ata_unit *u, uint8_t *state);
+bool ata_unit_restore(struct ata_unit *u, const uint8_t *state);

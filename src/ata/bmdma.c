@@ -63,7 +63,7 @@ static int take_entry(struct bmdma *b, const uint8_t *entry, bool *over)
 	*over = end || len >= left;
 	len = (uint32_t)MIN(len, left);
 	b->room += len;
-	return b->ops->sg_add(b->opaque, gpa, len);
+	return len ? b->ops->sg_add(b->opaque, gpa, len) : 0;
 }
 
 /* Page by page, since what follows the last entry's page may be no memory at all. */

@@ -34,7 +34,7 @@ enum { /* command block; all but DATA are one byte wide */
 };
 
 /* Of a saved state. */
-enum { STATE_CONTROL, STATE_SELECTED, STATE_DEVICE, STATE_DEVICE_LEN = 15 };
+enum { STATE_CONTROL, STATE_SELECTED, STATE_DEVICE, STATE_DEVICE_LEN = 14 };
 
 static struct ata_device *selected(struct ata_channel *ch)
 {
@@ -341,7 +341,7 @@ void ata_channel_restore(struct ata_channel *ch, const uint8_t *state)
 	bool is_held = !ch->is_empty && state[STATE_CONTROL] & CONTROL_SRST;
 
 	ch->control = ch->is_empty ? 0 : state[STATE_CONTROL] & CONTROL_KNOWN;
-	ch->selected = state[STATE_SELECTED] & 1;
+	ch->selected = state[STATE_SELECTED] & 1 && !is_held;
 	for (unsigned i = 0; i < 2; i++) {
 		struct ata_device *d = &ch->devices[i];
 		const uint8_t *p = state + STATE_DEVICE + i * STATE_DEVICE_LEN;
@@ -350,7 +350,7 @@ void ata_channel_restore(struct ata_channel *ch, const uint8_t *state)
 		list_registers(d, regs);
 		for (unsigned k = 0; k < G_N_ELEMENTS(regs); k++)
 			*regs[k] = *p++;
-		d->pending = d->unit && *p & 1;
+		d->pending = d->unit && !is_held && *p & 1;
 		d->device &= DEVICE_KEPT;
 		d->status &= ATA_DRDY | ATA_DF | ATA_DSC | ATA_ERR;
 		d->is_resetting = is_held;

@@ -219,7 +219,7 @@ static int add_unit(struct ob_dev *dev, unsigned place, const struct device_unit
 
 	i->units[place] = ata_unit_new(&o, &error);
 	if (!i->units[place])
-		res = ob_error(dev, -error->code, "%s: %s", unit->id, error->message);
+		res = ob_error(dev, -error->code, "%s", error->message);
 	g_clear_error(&error);
 	return res;
 }
@@ -231,9 +231,10 @@ static int add_named(struct ob_dev *dev, unsigned place, const char *id)
 	GError *error = NULL;
 	int res;
 
-	if (!all)
+	if (!all) {
 		return ob_error(dev, -ENOENT, "%s=%s: there are no disks or drives here",
 				places[place], id);
+	}
 	if (all->find(all->opaque, id, &unit, &error))
 		return add_unit(dev, place, &unit);
 	res = ob_error(dev, -error->code, "%s: %s", places[place], error->message);
@@ -248,11 +249,12 @@ static int add_all(struct ob_dev *dev)
 	int res = 0;
 
 	for (unsigned n = 0; res == 0 && all && all->nth(all->opaque, n, &unit); n++) {
-		if (n == UNITS)
+		if (n == UNITS) {
 			return ob_error(dev, -E2BIG,
 					"there are more disks and drives than the 4 that ide has "
 					"room for; name them by %s=, %s=, %s= and %s=",
 					places[0], places[1], places[2], places[3]);
+		}
 		res = add_unit(dev, n, &unit);
 		memset(&unit, 0, sizeof(unit));
 	}
@@ -404,7 +406,8 @@ static int ide_open(struct ob_dev *dev)
 /* ---- State ----------------------------------------------------------------------------------- */
 
 struct ide_state {
-	uint8_t units[UNITS]; /* their kinds: 0 none, 1 disk, 2 packet device */
+	uint8_t kinds[UNITS]; /* 0 none, 1 disk, 2 packet device */
+	uint8_t units[UNITS][ATA_UNIT_STATE];
 	uint8_t channels[CHANNELS][ATA_CHANNEL_STATE];
 	uint8_t masters[CHANNELS][BMDMA_STATE];
 };
@@ -420,12 +423,17 @@ static int ide_save(struct ob_dev *dev, struct ob_state *out)
 	const struct ide *i = dev->state;
 	struct ide_state s = {0};
 
-	list_kinds(i, s.units);
+	list_kinds(i, s.kinds);
+	for (unsigned n = 0; n < UNITS; n++) {
+		if (i->units[n])
+			ata_unit_save(i->units[n], s.units[n]);
+	}
 	for (unsigned n = 0; n < CHANNELS; n++) {
-		if (!ata_channel_save(bmdma_channel(i->ch[n].bm), s.channels[n]))
+		if (!ata_channel_save(bmdma_channel(i->ch[n].bm), s.channels[n])) {
 			return ob_error(
 				dev, -EBUSY,
 				"a command is under way that waits for the guest; try again");
+		}
 		bmdma_save(i->ch[n].bm, s.masters[n]);
 	}
 	return ob_put(dev, out, "ide", &s, sizeof(s));
@@ -443,12 +451,17 @@ static int ide_restore(struct ob_dev *dev, struct ob_state *in, uint32_t version
 		return ob_error(dev, res, "field ide is missing or has another length");
 	list_kinds(i, kinds);
 	for (unsigned n = 0; n < UNITS; n++) {
-		if (kinds[n] != s.units[n])
+		if (kinds[n] != s.kinds[n])
 			return ob_error(dev, -EINVAL, "the saved machine had another unit as %s",
 					places[n]);
 	}
 	if (!is_still(i))
 		return ob_error(dev, -EBUSY, "a command is under way");
+	for (unsigned n = 0; n < UNITS; n++) {
+		if (i->units[n] && !ata_unit_restore(i->units[n], s.units[n]))
+			return ob_error(dev, -EINVAL, "the settings of %s make no sense",
+					places[n]);
+	}
 	for (unsigned n = 0; n < CHANNELS; n++) {
 		ata_channel_restore(bmdma_channel(i->ch[n].bm), s.channels[n]);
 		bmdma_restore(i->ch[n].bm, s.masters[n]);
@@ -456,15 +469,14 @@ static int ide_restore(struct ob_dev *dev, struct ob_state *in, uint32_t version
 	return 0;
 }
 
-#define PLACE(place, text)                                                           \
-	{                                                                            \
-		.size = sizeof(struct ob_prop), .type = OB_PROP_TEXT, .name = place, \
-		.help = "id of the disk or drive that is " text                      \
-			"; none given at all: all of them in order",                 \
+#define PLACE(place, text)                                                             \
+	{                                                                              \
+		.size = sizeof(struct ob_prop), .type = OB_PROP_TEXT, .name = (place), \
+		.help = (text),                                                        \
 	}
 
 static const struct ob_prop ide_props[] = {
-	PLACE("primary-master", "device 0 of the first channel"),
+	PLACE("primary-master", "id of a disk or drive; no place given: all of them in order"),
 	PLACE("primary-slave", "device 1 of the first channel"),
 	PLACE("secondary-master", "device 0 of the second channel"),
 	PLACE("secondary-slave", "device 1 of the second channel"),
