@@ -53,8 +53,10 @@ co_fn void ata_fail_queue(struct ata_unit *u, struct ata_cmd *c, unsigned error)
 		if (other != c)
 			ata_cancel(other);
 	}
+	u->queue_failing++;
 	while (u->queued && (u->queued != c || u->queued->next))
 		co_queue_wait(&u->idle);
+	u->queue_failing--;
 }
 
 static void enter(struct ata_unit *u, struct ata_cmd *c)
@@ -83,6 +85,11 @@ co_fn unsigned ata_run_queued(struct ata_unit *u, struct ata_cmd *c, ata_run_fn 
 {
 	unsigned error;
 
+	if (u->queue_failing) { /* the host does not know of the failure yet: it is one of the
+				   others */
+		c->cancelled = true;
+		return ATA_ABRT;
+	}
 	if (u->tags >> tag_of(c) & 1) { /* its entry is that of the command that has the tag */
 		ata_fail_queue(u, NULL, ATA_ABRT);
 		return ATA_ABRT;

@@ -63,6 +63,7 @@ struct ata_unit {
 	struct ata_cmd *queued;
 	uint32_t tags;
 	bool queue_failed;           /* until its log was read */
+	unsigned queue_failing;      /* commands that wait for the end of the others */
 	uint8_t failure[ATA_SECTOR]; /* log 10h */
 	struct co_queue idle;
 

@@ -3,8 +3,9 @@
  *
  * A port fetches commands in one coroutine (unqueued ones run to their end in it, one after
  * another) and gives each queued one a coroutine of its own. Whatever stops a port (ST, COMRESET,
- * software reset, unplug, the machine's reset) raises its epoch, cancels what runs and waits until
- * it ended: a command of an earlier epoch shows the host nothing.
+ * software reset, unplug, the machine's reset) raises its epoch and cancels what runs: a command of
+ * an earlier epoch shows the host nothing. What then follows (the link comes up, the list runs
+ * again, GHC.HR reads 0) is noted in flags and done when the last one ended, by ahci_port_leave().
  */
 #pragma once
 
@@ -38,16 +39,15 @@ struct ahci_slot {
 	struct ahci_port *port;
 	unsigned n, tag;
 	unsigned epoch;
-	bool running, queued;
-	bool fatal; /* guest memory that is not there: the port halts (HBFS) */
-	bool over;  /* the PRD table was shorter than the data (OFS) */
-	bool prd_irq;
+	bool running, executing, queued; /* executing: cmd is the unit's */
+	bool fatal;                      /* guest memory that is not there: the port halts (HBFS) */
+	bool over;                       /* the PRD table was shorter than the data (OFS) */
 	uint64_t ctba;
-	unsigned prdtl;
+	unsigned prdtl, prds; /* entries there are, and have been read */
+	uint64_t irq_at;      /* where the first of them that wants an interrupt ends; 0: none */
 	uint32_t prdbc;
-	struct guest_sg table; /* all of the PRD table; never mapped */
-	bool table_read;
-	struct guest_sg sg; /* what of it a transfer uses */
+	struct guest_sg table; /* the PRD table as far as it was read; never mapped */
+	struct guest_sg sg;    /* what of it a transfer uses */
 };
 
 struct ahci_port {
@@ -62,23 +62,33 @@ struct ahci_port {
 	uint32_t seen; /* of is & ie: what has had its interrupt */
 
 	unsigned epoch;
-	unsigned last;    /* slot fetched last */
-	unsigned running; /* slots and the fetching coroutine */
+	unsigned last;    /* slot fetched last: PxCMD.CCS */
+	unsigned next;    /* where to look for the next */
+	unsigned running; /* coroutines: slots, the one that fetches, those that post a FIS */
+	unsigned posting; /* FISes on their way: PxCMD.FR */
 	bool fetching, halted, in_srst;
-	bool signature_due; /* the FIS after a reset waits for FRE */
-	unsigned stopping;  /* coroutines that wait until nothing runs */
-	struct co_queue idle;
-	uint32_t sdb; /* tags done in this turn of the loop */
+	bool draining; /* what runs is of an earlier epoch: nothing is fetched until it ended */
+	bool link_due; /* COMRESET: the link comes up when nothing runs */
+	bool leaving;  /* being unplugged */
+	bool signature_due, notify_due; /* FISes that wait: for FRE, for the machine to run */
+	struct co_queue idle;           /* woken when something ended */
+	uint32_t sdb;                   /* tags done in this turn of the loop */
 	struct loop_task sdb_task;
 	struct ahci_slot slots[AHCI_SLOTS];
 };
+
+enum ahci_reset { AHCI_RESET_NONE, AHCI_RESET_HBA, AHCI_RESET_BUS };
 
 struct ahci {
 	struct ob_dev *dev;
 	struct loop *loop;
 	unsigned n_ports;
 	uint32_t ghc, is;
-	bool stopped; /* the machine stands still */
+	enum ob_msi_state msi;        /* as on_changed() last saw it */
+	enum ahci_reset reset_due;    /* when nothing runs; until then no port fetches */
+	struct ob_call *reset, *stop; /* whose answers wait for the same */
+	struct loop_task settle;      /* at the end of the turn in which nothing ran any more */
+	bool stopped;                 /* the machine stands still */
 	bool closing;
 	struct ahci_port *ports[AHCI_PORTS];
 };
@@ -86,6 +96,8 @@ struct ahci {
 /* hba.c */
 /* The port's interrupt bits changed, or their mask. */
 void ahci_update(struct ahci_port *p);
+/* Nothing runs on a port any more: what waits for all of them may be due. */
+void ahci_port_is_idle(struct ahci_port *p);
 
 /* port.c */
 void ahci_port_raise(struct ahci_port *p, uint32_t bits);
@@ -96,11 +108,15 @@ void ahci_port_write(struct ahci_port *p, unsigned off, uint32_t value);
 void ahci_port_reset_registers(struct ahci_port *p, bool power_on);
 /* Nothing runs of before when it returned. */
 co_fn void ahci_port_drain(struct ahci_port *p);
-/* The link comes up, or not: what COMRESET ends with. */
+/* Something of p.running ended. The last one does what waited for that. */
+void ahci_port_leave(struct ahci_port *p);
+/* The link comes up, or not: what COMRESET ends with. Nothing runs. */
 void ahci_port_link(struct ahci_port *p);
 /* COMRESET: at once where nothing runs, else once it ended. */
 void ahci_port_comreset(struct ahci_port *p);
 void ahci_port_set_regs(struct ahci_port *p, const struct ata_regs *regs);
+/* Starts the FISes that wait, if they may go now. */
+void ahci_port_post_due(struct ahci_port *p);
 bool ahci_port_plug(struct ahci_port *p, const struct device_unit *unit, GError **error);
 co_fn void ahci_port_unplug(struct ahci_port *p);
 
@@ -109,6 +125,6 @@ co_fn void ahci_port_unplug(struct ahci_port *p);
 void ahci_port_kick(struct ahci_port *p);
 /* Marks all that runs as of an earlier epoch, and lets it end soon. */
 void ahci_port_cancel(struct ahci_port *p);
-int ahci_post_fis(struct ahci_port *p, unsigned at, const uint8_t *fis, size_t len);
-void ahci_post_signature(struct ahci_port *p);
+/* 0 also where FRE is off and the FIS goes nowhere. */
+co_fn int ahci_post_fis(struct ahci_port *p, unsigned at, const uint8_t *fis, size_t len);
 void ahci_port_init_commands(struct ahci_port *p);

@@ -25,26 +25,16 @@ static bool is_stale(const struct ahci_slot *s)
 
 /* ---- FISes to the guest ---- */
 
-/* co_fn where the VMM keeps its memory to itself. */
 co_fn int ahci_post_fis(struct ahci_port *p, unsigned at, const uint8_t *fis, size_t len)
 {
+	int res;
+
 	if (!(p->cmd & CMD_FRE))
 		return 0;
-	return guest_write(p->h->dev, p->fb + at, fis, len);
-}
-
-co_fn void ahci_post_signature(struct ahci_port *p)
-{
-	uint8_t fis[FIS_D2H_LEN];
-	struct ata_regs regs;
-
-	if (!p->signature_due || !(p->cmd & CMD_FRE) || !p->unit)
-		return;
-	p->signature_due = false;
-	ata_signature(p->unit, &regs);
-	regs.status = (uint8_t)p->tfd;
-	ahci_put_d2h(fis, &regs, false);
-	ahci_post_fis(p, RX_D2H, fis, sizeof(fis));
+	p->posting++; /* where the VMM keeps its memory to itself this takes its time */
+	res = guest_write(p->h->dev, p->fb + at, fis, len);
+	p->posting--;
+	return res;
 }
 
 static void set_tfd(struct ahci_port *p, unsigned status, unsigned error)
@@ -54,35 +44,40 @@ static void set_tfd(struct ahci_port *p, unsigned status, unsigned error)
 
 /* ---- the PRD table ---- */
 
-/* Copies it, the first time that data moves: drivers leave nonsense there when none does. */
-static co_fn int read_table(struct ahci_slot *s)
+static int add_entry(struct ahci_slot *s, const uint8_t raw[PRD_LEN])
+{
+	uint64_t addr, len;
+	bool irq;
+	int res;
+
+	ahci_get_prd(raw, &addr, &len, &irq);
+	res = guest_sg_add(&s->table, addr, len);
+	if (res == 0 && irq && !s->irq_at)
+		s->irq_at = s->table.len;
+	return res;
+}
+
+/*
+ * Copies the table until it covers upto bytes, each entry once. Never before data moves: drivers
+ * leave nonsense there when none does.
+ */
+static co_fn int read_table(struct ahci_slot *s, uint64_t upto)
 {
 	enum { CHUNK = 64 };
 	uint8_t raw[CHUNK * PRD_LEN];
-	struct ob_dev *dev = s->port->h->dev;
 
-	if (s->table_read)
-		return 0;
-	guest_sg_clear(&s->table, dev);
-	for (unsigned at = 0; at < s->prdtl; at += CHUNK) {
-		unsigned n = MIN(CHUNK, s->prdtl - at);
-		int res = guest_read(dev, s->ctba + PRDT_AT + (uint64_t)at * PRD_LEN, raw,
-				     (size_t)n * PRD_LEN);
+	while (s->table.len < upto && s->prds < s->prdtl) {
+		unsigned n = MIN(CHUNK, s->prdtl - s->prds);
+		int res =
+			guest_read(s->port->h->dev, s->ctba + PRDT_AT + (uint64_t)s->prds * PRD_LEN,
+				   raw, (size_t)n * PRD_LEN);
 
+		for (unsigned i = 0; i < n && res == 0; i++)
+			res = add_entry(s, raw + (size_t)i * PRD_LEN);
 		if (res < 0)
 			return res;
-		for (unsigned i = 0; i < n; i++) {
-			uint64_t addr, len;
-			bool irq;
-
-			ahci_get_prd(raw + (size_t)i * PRD_LEN, &addr, &len, &irq);
-			s->prd_irq = s->prd_irq || irq;
-			res = guest_sg_add(&s->table, addr, len);
-			if (res < 0)
-				return res;
-		}
+		s->prds += n;
 	}
-	s->table_read = true;
 	return 0;
 }
 
@@ -114,7 +109,7 @@ static int cut_table(struct ahci_slot *s, uint64_t off, uint64_t len)
 static co_fn int begin(struct ahci_slot *s, uint64_t off, uint64_t len, bool to_guest,
 		       struct iovs *iov)
 {
-	int res = read_table(s);
+	int res = read_table(s, off + len);
 
 	if (res == 0 && is_stale(s))
 		return -ECANCELED;
@@ -226,28 +221,25 @@ static co_fn void finish(struct ahci_slot *s)
 {
 	struct ahci_port *p = s->port;
 	struct ata_cmd *c = &s->cmd;
-	uint32_t bits = s->prd_irq && s->prdbc ? IS_DPS : 0;
+	uint32_t bits = s->irq_at && s->irq_at <= s->prdbc ? IS_DPS : 0;
 	uint8_t fis[FIS_D2H_LEN];
 
-	if (s->fatal || put_prdbc(s) < 0) {
-		if (!is_stale(s))
-			halt(p, IS_HBFS);
-		return;
-	}
-	if (!c->quiet) {
-		ahci_put_d2h(fis, &c->regs, true);
-		if (ahci_post_fis(p, RX_D2H, fis, sizeof(fis)) < 0)
-			s->fatal = true;
-	}
+	s->fatal = s->fatal || put_prdbc(s) < 0;
 	if (is_stale(s))
 		return;
-	set_tfd(p, c->regs.status, c->regs.error);
-	bits |= c->quiet ? IS_PSS : IS_DHRS;
-	if (s->over)
-		bits |= IS_OFS;
+	if (!s->fatal && !c->quiet) {
+		ahci_put_d2h(fis, &c->regs, true);
+		s->fatal = ahci_post_fis(p, RX_D2H, fis, sizeof(fis)) < 0;
+		if (is_stale(s))
+			return;
+	}
 	if (s->fatal) {
-		halt(p, IS_HBFS);
-	} else if (c->regs.status & ATA_ERR) {
+		halt(p, IS_HBFS); /* and the device stays busy: its transfer never ended */
+		return;
+	}
+	set_tfd(p, c->regs.status, c->regs.error);
+	bits |= (c->quiet ? IS_PSS : IS_DHRS) | (s->over ? IS_OFS : 0);
+	if (c->regs.status & ATA_ERR) {
 		halt(p, bits | IS_TFES);
 	} else {
 		p->ci &= ~(UINT32_C(1) << s->n);
@@ -273,8 +265,7 @@ static void post_sdb(void *arg)
 			ahci_port_raise(p, IS_SDBS);
 		}
 	}
-	p->running--;
-	co_queue_wake_all(&p->idle);
+	ahci_port_leave(p);
 }
 
 static void sdb_turn_end(struct loop_task *task)
@@ -314,22 +305,28 @@ static co_fn void finish_queued(struct ahci_slot *s)
 
 static void leave(struct ahci_slot *s)
 {
-	struct ahci_port *p = s->port;
-
 	s->running = false;
-	p->running--;
-	co_queue_wake_all(&p->idle);
+	ahci_port_leave(s->port);
+}
+
+static co_fn void execute(struct ahci_slot *s)
+{
+	s->executing = true;
+	ata_execute(s->port->unit, &s->cmd);
+	s->executing = false;
 }
 
 static co_fn void run_queued(void *arg)
 {
 	struct ahci_slot *s = arg;
 
-	ata_execute(s->port->unit, &s->cmd);
+	struct ahci_port *p = s->port;
+
+	execute(s);
 	if (!is_stale(s) && !s->cmd.cancelled)
 		finish_queued(s);
 	leave(s);
-	ahci_port_kick(s->port); /* its slot may have been filled again */
+	ahci_port_kick(p); /* its slot may have been filled again */
 }
 
 /* Accepted: the task file is free, the slot too; PxSACT has it (4.7). */
@@ -355,15 +352,25 @@ static co_fn void start_queued(struct ahci_slot *s)
 	co_start(p->h->loop, run_queued, s);
 }
 
-/* A software reset stops what runs beside it. */
+static void new_epoch(struct ahci_port *p)
+{
+	p->epoch++;
+	p->sdb = 0;
+	for (unsigned i = 0; i < AHCI_SLOTS; i++) {
+		if (p->slots[i].executing)
+			ata_cancel(&p->slots[i].cmd);
+	}
+}
+
+/* A reset by a command stops what runs beside it. */
 static co_fn void cancel_others(struct ahci_slot *s)
 {
 	enum { OURS = 2 }; /* the slot and the coroutine that fetches */
 	struct ahci_port *p = s->port;
 
-	ahci_port_cancel(p);
+	new_epoch(p);
 	s->epoch = p->epoch;
-	while (p->running > OURS && !is_stale(s))
+	while (p->running > OURS)
 		co_queue_wait(&p->idle);
 }
 
@@ -427,7 +434,10 @@ static void init_slot(struct ahci_slot *s, const struct ahci_header *h, const st
 	s->ctba = h->ctba;
 	s->prdtl = h->prdtl;
 	s->prdbc = 0;
-	s->table_read = s->fatal = s->over = s->prd_irq = false;
+	s->prds = 0;
+	s->irq_at = 0;
+	guest_sg_clear(&s->table, s->port->h->dev);
+	s->fatal = s->over = false;
 	s->queued = ata_unit_queue_depth(s->port->unit) &&
 		    (f->tf.command == ATA_OP_READ_FPDMA || f->tf.command == ATA_OP_WRITE_FPDMA);
 	s->tag = f->tf.count >> 3 & (ATA_TAGS - 1);
@@ -441,6 +451,9 @@ static co_fn bool run_reset(struct ahci_slot *s)
 
 	if (op != ATA_OP_DIAGNOSTIC && !(op == ATA_OP_DEVICE_RESET && ata_unit_is_packet(u)))
 		return false;
+	cancel_others(s);
+	if (is_stale(s))
+		return true;
 	ata_reset(u, op == ATA_OP_DIAGNOSTIC ? ATA_RESET_DIAGNOSTIC : ATA_RESET_DEVICE,
 		  &s->cmd.regs);
 	s->cmd.regs.status |= ATA_DRDY | ATA_DSC;
@@ -460,8 +473,8 @@ static co_fn void run_slot(struct ahci_slot *s, const struct ahci_header *h,
 	}
 	set_tfd(p, ATA_BSY | ATA_DRDY | ATA_DSC, 0);
 	if (f->tf.command != ATA_OP_PACKET || fetch_packet(s, table, h->atapi) == 0) {
-		if (!run_reset(s))
-			ata_execute(p->unit, &s->cmd);
+		if (!is_stale(s) && !run_reset(s))
+			execute(s);
 	}
 	if (!is_stale(s))
 		finish(s);
@@ -503,18 +516,19 @@ static co_fn void fetch(struct ahci_slot *s)
 
 static bool may_fetch(const struct ahci_port *p)
 {
-	return p->cmd & CMD_ST && p->cmd & CMD_CR && !p->halted && !p->stopping && p->unit &&
-	       !p->h->stopped && !p->h->closing;
+	return p->cmd & CMD_ST && p->unit && p->ssts == SSTS_UP && !p->halted && !p->draining &&
+	       !p->link_due && !p->leaving && !p->h->stopped && !p->h->closing && !p->h->reset_due;
 }
 
 /* The next slot that waits, in turn; NULL: none. */
 static struct ahci_slot *next_slot(struct ahci_port *p)
 {
-	for (unsigned i = 1; i <= AHCI_SLOTS; i++) {
-		unsigned n = (p->last + i) % AHCI_SLOTS;
+	for (unsigned i = 0; i < AHCI_SLOTS; i++) {
+		unsigned n = (p->next + i) % AHCI_SLOTS;
 
 		if (p->ci >> n & 1 && !p->slots[n].running) {
 			p->last = n;
+			p->next = n + 1;
 			return &p->slots[n];
 		}
 	}
@@ -529,8 +543,7 @@ static co_fn void fetch_all(void *arg)
 	while (may_fetch(p) && (s = next_slot(p)))
 		fetch(s);
 	p->fetching = false;
-	p->running--;
-	co_queue_wake_all(&p->idle);
+	ahci_port_leave(p);
 }
 
 void ahci_port_kick(struct ahci_port *p)
@@ -544,17 +557,12 @@ void ahci_port_kick(struct ahci_port *p)
 
 void ahci_port_cancel(struct ahci_port *p)
 {
-	p->epoch++;
-	p->sdb = 0;
-	for (unsigned i = 0; i < AHCI_SLOTS; i++) {
-		if (p->slots[i].running)
-			ata_cancel(&p->slots[i].cmd);
-	}
+	p->draining = p->running > 0;
+	new_epoch(p);
 }
 
 void ahci_port_init_commands(struct ahci_port *p)
 {
-	p->last = AHCI_SLOTS - 1;
 	p->sdb_task.run = sdb_turn_end;
 	for (unsigned i = 0; i < AHCI_SLOTS; i++) {
 		p->slots[i].port = p;

@@ -84,90 +84,95 @@ static void write_is(struct ahci *h, uint32_t value)
 	update_line(h);
 }
 
-/* ---- resets ---- */
+/* ---- resets, and the machine's standing still ---- */
 
-/* GHC.HR reads 1 until no command runs any more. */
-static co_fn void finish_hba_reset(void *arg)
+static bool any_runs(const struct ahci *h)
 {
-	struct ahci *h = arg;
+	for (unsigned i = 0; i < h->n_ports; i++) {
+		if (h->ports[i]->running)
+			return true;
+	}
+	return false;
+}
 
-	for (unsigned i = 0; i < h->n_ports; i++)
-		ahci_port_drain(h->ports[i]);
+static void finish(struct ahci *h, struct ob_call **call)
+{
+	struct ob_call *c = *call;
+
+	*call = NULL;
+	if (c)
+		ob_finish(h->dev, c, 0);
+}
+
+/* Nothing runs: now registers may change and units be reset. */
+static void reset_all(struct ahci *h)
+{
+	bool power_on = h->reset_due == AHCI_RESET_BUS;
+
+	h->reset_due = AHCI_RESET_NONE;
 	h->ghc = GHC_AE;
 	h->is = 0;
-	if (h->closing)
-		return;
 	for (unsigned i = 0; i < h->n_ports; i++) {
-		ahci_port_reset_registers(h->ports[i], false);
+		ahci_port_reset_registers(h->ports[i], power_on);
 		ahci_port_link(h->ports[i]);
 	}
 	update_line(h);
 }
 
-static void hba_reset(struct ahci *h)
+static void settle(struct ahci *h)
 {
-	if (h->ghc & GHC_HR)
+	if (h->closing || any_runs(h))
 		return;
-	h->ghc |= GHC_HR;
-	for (unsigned i = 0; i < h->n_ports; i++)
-		ahci_port_cancel(h->ports[i]);
-	co_start(h->loop, finish_hba_reset, h);
+	if (h->reset_due)
+		reset_all(h);
+	finish(h, &h->reset);
+	finish(h, &h->stop);
 }
 
-struct bus_reset {
-	struct ahci *h;
-	struct ob_call *call;
-};
-
-static co_fn void finish_bus_reset(void *arg)
+static void settle_task(struct loop_task *task)
 {
-	struct bus_reset *r = arg;
-	struct ahci *h = r->h;
+	settle((struct ahci *)((char *)task - offsetof(struct ahci, settle)));
+}
 
-	for (unsigned i = 0; i < h->n_ports; i++)
-		ahci_port_drain(h->ports[i]);
-	h->ghc = GHC_AE;
-	h->is = 0;
+void ahci_port_is_idle(struct ahci_port *p)
+{
+	struct ahci *h = p->h;
+
+	if (!h->closing && (h->reset_due || h->stop))
+		loop_at_turn_end(h->loop, &h->settle);
+}
+
+/* GHC.HR reads 1 until no command runs any more; so does a bus reset take that long. */
+static void begin_reset(struct ahci *h, enum ahci_reset kind)
+{
+	h->reset_due = MAX(h->reset_due, kind);
+	h->ghc |= GHC_HR;
 	for (unsigned i = 0; i < h->n_ports; i++) {
-		ahci_port_reset_registers(h->ports[i], true);
-		ahci_port_link(h->ports[i]);
+		ahci_port_cancel(h->ports[i]);
+		h->ports[i]->ci = h->ports[i]->sact = 0;
 	}
-	ob_finish(h->dev, r->call, 0);
-	g_free(r);
 }
 
 static void on_reset(struct ob_dev *dev, enum ob_reset kind)
 {
-	struct bus_reset *r = g_new0(struct bus_reset, 1);
+	struct ahci *h = ahci_of(dev);
 
 	(void)kind;
-	r->h = ahci_of(dev);
-	r->call = ob_defer(dev);
-	for (unsigned i = 0; i < r->h->n_ports; i++)
-		ahci_port_cancel(r->h->ports[i]);
-	co_start(r->h->loop, finish_bus_reset, r);
-}
-
-/* ---- the machine stands still ---- */
-
-static co_fn void finish_stop(void *arg)
-{
-	struct bus_reset *r = arg;
-
-	for (unsigned i = 0; i < r->h->n_ports; i++)
-		ahci_port_drain(r->h->ports[i]);
-	ob_finish(r->h->dev, r->call, 0);
-	g_free(r);
+	begin_reset(h, AHCI_RESET_BUS);
+	finish(h, &h->reset); /* one that waited does not know of this one: it is over */
+	if (any_runs(h))
+		h->reset = ob_defer(dev);
+	else
+		settle(h);
 }
 
 static void on_stop(struct ob_dev *dev)
 {
-	struct bus_reset *r = g_new0(struct bus_reset, 1);
+	struct ahci *h = ahci_of(dev);
 
-	r->h = ahci_of(dev);
-	r->h->stopped = true;
-	r->call = ob_defer(dev);
-	co_start(r->h->loop, finish_stop, r);
+	h->stopped = true;
+	if (any_runs(h))
+		h->stop = ob_defer(dev);
 }
 
 static void on_start(struct ob_dev *dev)
@@ -175,8 +180,11 @@ static void on_start(struct ob_dev *dev)
 	struct ahci *h = ahci_of(dev);
 
 	h->stopped = false;
-	for (unsigned i = 0; i < h->n_ports; i++)
+	finish(h, &h->stop);
+	for (unsigned i = 0; i < h->n_ports; i++) {
+		ahci_port_post_due(h->ports[i]);
 		ahci_port_kick(h->ports[i]);
+	}
 }
 
 /* ---- registers ---- */
@@ -207,6 +215,8 @@ static void write32(struct ahci *h, uint64_t off, uint32_t value)
 {
 	uint64_t port = (off - R_PORTS) / PORT_LEN;
 
+	if (h->reset_due)
+		return; /* GHC.HR is 1: nothing else counts */
 	if (off >= R_PORTS) {
 		if (port < h->n_ports)
 			ahci_port_write(h->ports[port], (off - R_PORTS) % PORT_LEN, value);
@@ -214,7 +224,8 @@ static void write32(struct ahci *h, uint64_t off, uint32_t value)
 	} else if (off == R_IS) {
 		write_is(h, value);
 	} else if (off == R_GHC && value & GHC_HR) {
-		hba_reset(h);
+		begin_reset(h, AHCI_RESET_HBA);
+		settle(h);
 	} else if (off == R_GHC) {
 		bool on = value & GHC_IE && !(h->ghc & GHC_IE);
 
@@ -333,6 +344,7 @@ static int on_open(struct ob_dev *dev)
 	h->loop = device_loop(dev);
 	h->n_ports = (unsigned)ob_prop_number(dev, "ports");
 	h->ghc = GHC_AE;
+	h->settle.run = settle_task;
 	for (unsigned i = 0; i < h->n_ports; i++) {
 		h->ports[i] = g_new0(struct ahci_port, 1);
 		h->ports[i]->h = h;
@@ -360,7 +372,11 @@ static int on_open(struct ob_dev *dev)
 
 static void on_close(struct ob_dev *dev)
 {
-	free_ports(ahci_of(dev));
+	struct ahci *h = ahci_of(dev);
+
+	finish(h, &h->reset);
+	finish(h, &h->stop);
+	free_ports(h);
 }
 
 /* MSI or INTx: what is pending goes by the way that the driver has chosen now. */
@@ -368,8 +384,14 @@ static void on_changed(struct ob_dev *dev)
 {
 	struct ahci *h = ahci_of(dev);
 
-	if (h->n_ports && h->ports[h->n_ports - 1])
-		update_line(h);
+	if (!h->n_ports || !h->ports[h->n_ports - 1])
+		return; /* open() has not come that far */
+	for (unsigned i = 0; i < h->n_ports; i++) {
+		if (ob_msi_mode(dev) != h->msi && h->is >> i & 1)
+			send_irq(h, i);
+	}
+	h->msi = ob_msi_mode(dev);
+	update_line(h);
 }
 
 /* The I/O in flight ends by itself, and its mapping with it (command.c, end()). */

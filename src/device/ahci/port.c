@@ -15,7 +15,7 @@ enum {	/* registers */
 	P_CI = 0x38, P_SNTF = 0x3c,
 
 	IE_MASK = 0x7dc0007f | (int)0x80000000,
-	CMD_WRITABLE = CMD_ST | CMD_SUD | CMD_POD | CMD_FRE | 1 << 24 | 1 << 25, /* and LED hints */
+	CMD_WRITABLE = CMD_ST | CMD_FRE | 1 << 24 | 1 << 25, /* and LED hints; CAP.SSS is 0 */
 	SCTL_MASK = 0xfff, SCTL_DET = 0xf, DET_RESET = 1, DET_OFF = 4, SSTS_OFF = 4,
 	SIG_NONE = -1,
 };
@@ -50,7 +50,7 @@ static void link_down(struct ahci_port *p, uint32_t ssts)
 	p->ssts = ssts;
 	p->tfd = TFD_NONE;
 	p->sig = (uint32_t)SIG_NONE;
-	p->signature_due = false;
+	p->signature_due = p->notify_due = false;
 }
 
 void ahci_port_link(struct ahci_port *p)
@@ -73,29 +73,34 @@ void ahci_port_link(struct ahci_port *p)
 	p->serr |= SERR_X | SERR_N;
 	p->seen &= ~(uint32_t)(IS_PCS | IS_PRCS);
 	p->signature_due = true;
-	ahci_post_signature(p);
+	ahci_port_post_due(p);
 	ahci_update(p);
 }
 
 co_fn void ahci_port_drain(struct ahci_port *p)
 {
-	p->stopping++;
 	while (p->running)
 		co_queue_wait(&p->idle);
-	p->stopping--;
 }
 
-static co_fn void comreset(void *arg)
+/* Nothing runs. */
+static void settle(struct ahci_port *p)
 {
-	struct ahci_port *p = arg;
-
-	ahci_port_drain(p);
-	if (!p->stopping && !p->h->closing)
+	p->draining = false;
+	if (p->link_due && !p->h->closing) {
+		p->link_due = false;
 		ahci_port_link(p);
-	if (!p->stopping && p->cmd & CMD_ST) {
-		p->cmd |= CMD_CR;
-		ahci_port_kick(p);
 	}
+	ahci_port_is_idle(p);
+	ahci_port_kick(p);
+}
+
+void ahci_port_leave(struct ahci_port *p)
+{
+	p->running--;
+	co_queue_wake_all(&p->idle);
+	if (!p->running)
+		settle(p);
 }
 
 void ahci_port_comreset(struct ahci_port *p)
@@ -104,52 +109,46 @@ void ahci_port_comreset(struct ahci_port *p)
 	p->ci = p->sact = 0;
 	p->ssts = 0;
 	p->tfd = ATA_BSY | TFD_NONE;
-	co_start(p->h->loop, comreset, p);
+	p->link_due = true;
+	if (!p->running)
+		settle(p);
 }
 
 /* ---- PxCMD ---- */
 
-static co_fn void stop_list(void *arg)
+/* What runs is ended, not forgotten: PxCMD.CR reads 1 until it is, the device is not busy then. */
+static void stop_list(struct ahci_port *p)
 {
-	struct ahci_port *p = arg;
-
-	ahci_port_drain(p);
-	if (p->stopping)
-		return; /* whoever waits as well is the last */
-	p->cmd &= ~(uint32_t)CMD_CR;
-	if (p->cmd & CMD_ST) {
-		p->cmd |= CMD_CR;
-		ahci_port_kick(p);
-	}
+	ahci_port_cancel(p);
+	p->ci = p->sact = 0;
+	p->last = p->next = 0;
+	p->halted = false;
+	if (p->unit && p->tfd & ATA_BSY && p->ssts == SSTS_UP)
+		p->tfd = ATA_DRDY | ATA_DSC;
 }
 
 static void write_cmd(struct ahci_port *p, uint32_t value)
 {
 	uint32_t old = p->cmd;
 
-	p->cmd = (old & ~(uint32_t)CMD_WRITABLE) | (value & CMD_WRITABLE);
-	if (value & CMD_FRE && !(old & CMD_FRE)) {
-		p->cmd |= CMD_FR;
-		if (p->signature_due)
-			co_start(p->h->loop, (void (*)(void *))ahci_post_signature, p);
-	} else if (!(value & CMD_FRE)) {
-		p->cmd &= ~(uint32_t)CMD_FR;
-	}
+	p->cmd = CMD_SUD | CMD_POD | (value & CMD_WRITABLE);
 	if (value & CMD_CLO && !(old & CMD_ST))
 		p->tfd &= ~(uint32_t)(ATA_BSY | ATA_DRQ);
-	if (old & CMD_ST && !(value & CMD_ST)) {
-		ahci_port_cancel(p);
-		p->ci = p->sact = 0;
-		p->halted = false;
-		/* An aborted command leaves no busy device behind: it was ended, not forgotten. */
-		if (p->unit && p->tfd & ATA_BSY && p->ssts == SSTS_UP)
-			p->tfd = ATA_DRDY | ATA_DSC;
-		co_start(p->h->loop, stop_list, p);
-	} else if (value & CMD_ST && !(old & CMD_ST)) {
-		if (!p->stopping)
-			p->cmd |= CMD_CR;
-		ahci_port_kick(p);
-	}
+	if (old & CMD_ST && !(value & CMD_ST))
+		stop_list(p);
+	ahci_port_post_due(p);
+	ahci_port_kick(p);
+}
+
+static uint32_t read_cmd(const struct ahci_port *p)
+{
+	uint32_t cmd = p->cmd;
+
+	if (cmd & CMD_FRE || p->posting)
+		cmd |= CMD_FR;
+	if (cmd & CMD_ST || p->running)
+		cmd |= CMD_CR;
+	return cmd | p->last << 8;
 }
 
 /* ---- registers ---- */
@@ -163,7 +162,7 @@ uint32_t ahci_port_read(struct ahci_port *p, unsigned off)
 	case P_FBU: return (uint32_t)(p->fb >> 32);
 	case P_IS: return ahci_port_is(p);
 	case P_IE: return p->ie;
-	case P_CMD: return p->cmd | p->last << 8;
+	case P_CMD: return read_cmd(p);
 	case P_TFD: return p->tfd;
 	case P_SIG: return p->sig;
 	case P_SSTS: return p->ssts;
@@ -233,16 +232,26 @@ void ahci_port_reset_registers(struct ahci_port *p, bool power_on)
 		p->clb = p->fb = 0;
 	p->is = p->ie = p->serr = p->sctl = p->sact = p->ci = p->sntf = p->seen = 0;
 	p->cmd = CMD_SUD | CMD_POD;
-	p->last = AHCI_SLOTS - 1;
-	p->halted = p->in_srst = false;
+	p->last = p->next = 0;
+	p->halted = p->in_srst = p->link_due = p->signature_due = false;
 }
 
-/* ---- what hangs on it ---- */
+/* ---- FISes of the device's own accord ---- */
+
+static co_fn void post_signature(struct ahci_port *p)
+{
+	uint8_t fis[FIS_D2H_LEN];
+	struct ata_regs regs;
+
+	ata_signature(p->unit, &regs);
+	regs.status = (uint8_t)p->tfd;
+	ahci_put_d2h(fis, &regs, false);
+	ahci_post_fis(p, RX_D2H, fis, sizeof(fis));
+}
 
 /* The medium changed: a Set Device Bits FIS with N (4.9). CAP.SSNTF is 0, the FIS says it all. */
-static co_fn void post_notification(void *arg)
+static co_fn void post_notification(struct ahci_port *p)
 {
-	struct ahci_port *p = arg;
 	uint8_t fis[FIS_SDB_LEN];
 	unsigned epoch = p->epoch;
 
@@ -251,8 +260,30 @@ static co_fn void post_notification(void *arg)
 		p->sntf |= 1;
 		ahci_port_raise(p, IS_SDBS);
 	}
-	p->running--;
-	co_queue_wake_all(&p->idle);
+}
+
+static co_fn void post_due(void *arg)
+{
+	struct ahci_port *p = arg;
+
+	if (p->signature_due) {
+		p->signature_due = false;
+		post_signature(p);
+	}
+	if (p->notify_due) {
+		p->notify_due = false;
+		post_notification(p);
+	}
+	ahci_port_leave(p);
+}
+
+void ahci_port_post_due(struct ahci_port *p)
+{
+	if (!(p->signature_due || p->notify_due) || !(p->cmd & CMD_FRE) || p->ssts != SSTS_UP ||
+	    p->leaving || p->h->stopped || p->h->closing || p->h->reset_due)
+		return;
+	p->running++;
+	co_start(p->h->loop, post_due, p);
 }
 
 static void on_notify(struct ata_unit *u, void *arg)
@@ -260,11 +291,11 @@ static void on_notify(struct ata_unit *u, void *arg)
 	struct ahci_port *p = arg;
 
 	(void)u;
-	if (p->h->stopped || p->h->closing)
-		return;
-	p->running++;
-	co_start(p->h->loop, post_notification, p);
+	p->notify_due = true;
+	ahci_port_post_due(p);
 }
+
+/* ---- what hangs on it ---- */
 
 bool ahci_port_plug(struct ahci_port *p, const struct device_unit *unit, GError **error)
 {
@@ -295,14 +326,14 @@ co_fn void ahci_port_unplug(struct ahci_port *p)
 {
 	struct ata_unit *u;
 
+	p->leaving = true;
 	ahci_port_cancel(p);
 	p->ci = p->sact = 0;
 	ahci_port_drain(p);
+	p->leaving = false;
 	u = p->unit;
 	p->unit = NULL;
 	g_clear_pointer(&p->unit_id, g_free);
 	link_down(p, 0);
 	ata_unit_free(u);
-	if (p->cmd & CMD_ST && !p->stopping)
-		p->cmd |= CMD_CR;
 }
