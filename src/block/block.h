@@ -27,6 +27,8 @@ enum block_open_flags {
 	BLOCK_REFS_ANYWHERE =
 		32,             /* names inside images may lead out of the image's own directory */
 	BLOCK_DAMAGED_TOO = 64, /* what marks itself as damaged is opened all the same, for check */
+	BLOCK_HEADER_ONLY =
+		128, /* only to see what it says of itself: nothing it names is opened */
 };
 
 enum block_write_flags {

@@ -209,7 +209,7 @@ co_fn struct block_node *block_open(struct opts *options, unsigned flags, GError
 
 	if (!top)
 		return NULL;
-	while (ok && !(node->flags & BLOCK_NO_BACKING)) {
+	while (ok && !(node->flags & (BLOCK_NO_BACKING | BLOCK_HEADER_ONLY))) {
 		if (!node->backing_name && !opts_get(below, "driver"))
 			break;
 		if (++depth > MAX_CHAIN)
@@ -220,7 +220,7 @@ co_fn struct block_node *block_open(struct opts *options, unsigned flags, GError
 		if (ok)
 			node = node->backing;
 	}
-	if (ok && below && !(node->flags & BLOCK_NO_BACKING))
+	if (ok && below && !(node->flags & (BLOCK_NO_BACKING | BLOCK_HEADER_ONLY)))
 		ok = opts_check_used(below, "backing", error);
 	opts_free(below);
 	if (ok)
@@ -246,7 +246,7 @@ co_fn bool block_open_child(struct block_node *node, struct opts *options, GErro
 	struct opts *sub = opts_sub(options, "file."), *deep = opts_sub(options, too_nested);
 	bool nested = !opts_is_empty(deep);
 	const char *name = opts_get(options, "filename");
-	unsigned flags = node->flags & ~(unsigned)BLOCK_DAMAGED_TOO;
+	unsigned flags = node->flags & ~(unsigned)(BLOCK_DAMAGED_TOO | BLOCK_NO_BACKING);
 
 	if (!opts_get(sub, "driver") && !opts_get(sub, "filename") && name)
 		opts_set(sub, "filename", name);
