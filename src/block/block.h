@@ -53,6 +53,10 @@ co_fn struct block_node *block_open(struct opts *options, unsigned flags, GError
  */
 co_fn struct block_node *block_open_image(const char *name, const char *format, unsigned flags,
 					  GError **error);
+/* A format over a file that is open already, whose reference is taken also on failure. No backing
+ * file is opened. */
+co_fn struct block_node *block_open_over(const char *format, struct block_node *file,
+					 GError **error);
 /* The options that such a name stands for ("driver" may be missing), for opts_free(). */
 struct opts *block_parse_name(const char *name, GError **error);
 /*

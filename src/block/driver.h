@@ -39,6 +39,8 @@ struct block_driver {
 	/* Required. Sets node->length; may lower node->writable (auto-read-only); opens node->file
 	 * if it has one. */
 	co_fn bool (*open)(struct block_node *node, struct opts *options, GError **error);
+	/* The same for a node whose file child is there already. */
+	co_fn bool (*open_over)(struct block_node *node, struct opts *options, GError **error);
 	co_fn void (*close)(struct block_node *node);
 
 	/* Instead of reading: where the bytes are. Yields only for metadata not in memory. The core

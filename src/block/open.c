@@ -280,6 +280,29 @@ struct block_node *block_new_over(const struct block_driver *driver, struct bloc
 	return node;
 }
 
+co_fn struct block_node *block_open_over(const char *format, struct block_node *file,
+					 GError **error)
+{
+	const struct block_driver *driver = block_find_driver(format);
+	struct block_node *node;
+	struct opts *none;
+	bool ok;
+
+	if (!driver || !driver->open_over) {
+		err_set(error, ENOTSUP, "format \"%s\" cannot be opened over a file", format);
+		block_unref(file);
+		return NULL;
+	}
+	none = opts_new();
+	node = block_new_over(driver, file);
+	ok = driver->open_over(node, none, error);
+	opts_free(none);
+	if (ok)
+		return node;
+	block_unref(node);
+	return NULL;
+}
+
 /* Sets the driver (and the guard of a raw one) by what the file looks like. */
 static co_fn bool probe(struct opts *options, const char *name, GError **error)
 {

@@ -6,7 +6,6 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
-#include "block/drivers.h"
 #include "block/qcow2/qcow2.h"
 
 enum { NEW_V3_LEN = 112, MAGIC_AND_LEN = 8 };
@@ -176,21 +175,18 @@ static co_fn int preallocate(struct block_node *node)
 
 static co_fn bool fill(struct block_node *file, const struct layout *l, GError **error)
 {
-	struct opts *none = opts_new();
-	struct block_node *node = block_new_over(&block_qcow2, file);
-	int res = -EIO;
+	struct block_node *node;
+	int res;
 
 	block_ref(file);
-	if (qcow2_open_over(node, none, error)) {
-		res = preallocate(node);
-		if (res == 0 && l->prealloc > 1)
-			res = block_allocate(file, 0, file->length);
-		if (res < 0)
-			err_set_errno(error, -res, "the space cannot be allocated");
-	}
-	opts_free(none);
+	node = block_open_over("qcow2", file, error);
+	if (!node)
+		return false;
+	res = preallocate(node);
+	if (res == 0 && l->prealloc > 1)
+		res = block_allocate(file, 0, file->length);
 	block_unref(node);
-	return res == 0;
+	return res == 0 || err_set_errno(error, -res, "the space cannot be allocated");
 }
 
 co_fn bool qcow2_create(struct block_node *file, const struct block_create *what, GError **error)

@@ -103,7 +103,7 @@ static co_fn bool open_data_file(struct block_node *node, struct opts *options, 
 	return q->own_data;
 }
 
-co_fn bool qcow2_open_over(struct block_node *node, struct opts *options, GError **error)
+static co_fn bool qcow2_open_over(struct block_node *node, struct opts *options, GError **error)
 {
 	struct qcow2 *q = node->state;
 	uint64_t cache = default_l2_cache;
@@ -203,6 +203,7 @@ const struct block_driver block_qcow2 = {
 	.state_size = sizeof(struct qcow2),
 	.probe = qcow2_probe,
 	.open = qcow2_open,
+	.open_over = qcow2_open_over,
 	.close = qcow2_close,
 	.map = qcow2_map,
 	.preadv = qcow2_preadv,

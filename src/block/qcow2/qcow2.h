@@ -177,9 +177,6 @@ co_fn int qcow2_truncate(struct block_node *node, uint64_t len);
 co_fn int qcow2_pwrite_compressed(struct block_node *node, uint64_t off, const void *buf,
 				  size_t len);
 
-/* qcow2.c: open() of a node whose file child is there. */
-co_fn bool qcow2_open_over(struct block_node *node, struct opts *options, GError **error);
-
 /* create.c, check.c */
 co_fn bool qcow2_create(struct block_node *file, const struct block_create *what, GError **error);
 co_fn bool qcow2_check(struct block_node *node, unsigned fix, struct block_check *result,
