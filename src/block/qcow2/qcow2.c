@@ -175,14 +175,17 @@ static json_t *snapshots_json(const struct qcow2 *q)
 static json_t *qcow2_info(const struct block_node *node)
 {
 	const struct qcow2 *q = node->state;
-	json_t *data = json_pack(
-		"{s:s, s:s, s:b, s:i, s:b, s:b}", "compat", q->h.version == 2 ? "0.10" : "1.1",
-		"compression-type", q->h.codec == QCOW2_ZSTD ? "zstd" : "zlib", "lazy-refcounts",
-		!!(q->h.compatible & QCOW2_LAZY_REFCOUNTS), "refcount-bits",
-		1 << q->h.refcount_order, "corrupt", !!(q->h.incompatible & QCOW2_CORRUPT),
-		"extended-l2", !!(q->h.incompatible & QCOW2_EXTENDED_L2));
+	json_t *data = json_pack("{s:s, s:s, s:i}", "compat", q->h.version == 2 ? "0.10" : "1.1",
+				 "compression-type", q->h.codec == QCOW2_ZSTD ? "zstd" : "zlib",
+				 "refcount-bits", 1 << q->h.refcount_order);
 	json_t *all = json_pack("{s:s, s:o}", "type", "qcow2", "data", data);
 
+	if (q->h.version > 2)
+		json_object_update_new(
+			data, json_pack("{s:b, s:b, s:b}", "lazy-refcounts",
+					!!(q->h.compatible & QCOW2_LAZY_REFCOUNTS), "corrupt",
+					!!(q->h.incompatible & QCOW2_CORRUPT), "extended-l2",
+					!!(q->h.incompatible & QCOW2_EXTENDED_L2)));
 	if (q->h.data_file) {
 		g_autofree char *name = g_utf8_make_valid(q->h.data_file, -1);
 
