@@ -187,6 +187,7 @@ static co_fn int write_zeros(struct block_node *node, uint64_t off, uint64_t len
 co_fn int block_discard_zero(struct block_node *node, uint64_t off, uint64_t len)
 {
 	int res = -ENOTSUP;
+	unsigned epoch;
 
 	if (!range_ok(node, off, len))
 		return -EINVAL;
@@ -195,10 +196,12 @@ co_fn int block_discard_zero(struct block_node *node, uint64_t off, uint64_t len
 	if (len == 0)
 		return 0;
 	co_drain_enter(&node->drain);
+	epoch = epoch_enter(node);
 	if (node->driver->discard_zero)
 		res = node->driver->discard_zero(node, off, len);
 	if (res == -ENOTSUP)
 		res = write_zeros(node, off, len);
+	node->epoch.running[epoch]--;
 	node->write_gen++;
 	return request_end(node, res);
 }
@@ -242,6 +245,7 @@ co_fn int block_truncate(struct block_node *node, uint64_t len)
 co_fn int block_pwrite_compressed(struct block_node *node, uint64_t off, const void *buf,
 				  size_t len)
 {
+	unsigned epoch;
 	int res;
 
 	if (!node->driver->pwrite_compressed)
@@ -252,7 +256,9 @@ co_fn int block_pwrite_compressed(struct block_node *node, uint64_t off, const v
 	if (!node->writable)
 		return -EROFS;
 	co_drain_enter(&node->drain);
+	epoch = epoch_enter(node);
 	res = node->driver->pwrite_compressed(node, off, buf, len);
+	node->epoch.running[epoch]--;
 	node->write_gen++;
 	if (res >= 0) {
 		node->stats.writes++;

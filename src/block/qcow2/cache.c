@@ -210,7 +210,8 @@ co_fn int meta_cache_write(struct meta_cache *c, struct block_node *file)
 		if (p->dirty)
 			all[n++] = p;
 	}
-	qsort(all, n, sizeof(*all), by_offset);
+	qsort(all, n, sizeof(struct meta_piece *),
+	      by_offset); /* NOLINT(bugprone-sizeof-expression) */
 	for (unsigned i = 0; i < n && res == 0; i += k) {
 		struct iovs iov = {.v = v};
 

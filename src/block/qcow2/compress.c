@@ -114,9 +114,9 @@ co_fn int qcow2_preadv(struct block_node *node, uint64_t off, const struct iovs 
 
 	if (res < 0)
 		return res;
-	if (!e.compressed || iov->len > cluster - within)
-		return -EIO;
-	if (q->unpacked && q->unpacked_host == e.host) {
+	if (!e.compressed || iov->len > cluster - within) /* written to since map() said so */
+		return block_read_mapped(node, off, iov);
+	if (q->unpacked_host == e.host) {
 		iovs_put(iov, 0, q->unpacked + within, iov->len);
 		return 0;
 	}

@@ -89,7 +89,7 @@ static co_fn int write_packed(struct block_node *node, uint64_t off, const struc
 	struct qcow2 *q = node->state;
 	uint64_t host = 0, value, sectors;
 	unsigned x = 62 - (q->h.cluster_bits - 8);
-	int res = qcow2_lock(node);
+	int res = qcow2_lock(node), locked;
 
 	if (res == 0)
 		res = alloc_bytes(node, p->out_len, &host);
@@ -99,9 +99,9 @@ static co_fn int write_packed(struct block_node *node, uint64_t off, const struc
 	res = block_pwrite(q->data, host, p->out, p->out_len, 0);
 	sectors = (host % QCOW2_SECTOR + p->out_len - 1) / QCOW2_SECTOR;
 	value = QCOW2_COMPRESSED | sectors << x | host;
-	co_mutex_lock(&q->lock);
-	if (res == 0 && (q->broken || host >> x))
-		res = q->broken ? -EIO : -EFBIG;
+	locked = qcow2_lock(node);
+	if (res == 0)
+		res = host >> x ? -EFBIG : locked;
 	if (res == 0)
 		res = qcow2_link(node, off >> q->h.cluster_bits, 1, value, 0);
 	if (res < 0)

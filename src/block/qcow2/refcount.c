@@ -113,6 +113,8 @@ co_fn int qcow2_ref_change(struct block_node *node, uint64_t cluster, int delta)
 		q->free_guess = MIN(q->free_guess, cluster);
 		if (q->pack_off / qcow2_cluster(q) == cluster)
 			q->pack_off = 0;
+		if (q->unpacked_host / qcow2_cluster(q) == cluster)
+			q->unpacked_host = 0;
 		meta_cache_forget(&q->l2, cluster * qcow2_cluster(q), qcow2_cluster(q));
 	}
 	return 0;

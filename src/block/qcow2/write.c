@@ -213,7 +213,7 @@ static co_fn int allocate_and_write(struct block_node *node, uint64_t off, struc
 	struct qcow2 *q = node->state;
 	uint64_t size = qcow2_cluster(q), host = 0, got = 0;
 	bool fresh = false;
-	int res = qcow2_lock(node);
+	int res = qcow2_lock(node), locked;
 
 	if (res == 0)
 		res = qcow2_alloc(node, p->n, 1, &host, &got);
@@ -227,9 +227,9 @@ static co_fn int allocate_and_write(struct block_node *node, uint64_t off, struc
 	p->n = got;
 	p->len = MIN(p->len, got * size - off % size);
 	res = write_new(node, off, p, host, fresh, iov, skip);
-	co_mutex_lock(&q->lock);
-	if (res == 0 && q->broken)
-		res = -EIO;
+	locked = qcow2_lock(node);
+	if (res == 0)
+		res = locked;
 	if (res == 0)
 		res = qcow2_link(node, off / size, got, host | QCOW2_COPIED, size);
 	if (res < 0)

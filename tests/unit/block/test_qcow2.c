@@ -252,6 +252,55 @@ static void test_compressed(void)
 	block_unref(file);
 }
 
+/* A read that is under way while its cluster is discarded and others are written. */
+struct late_read {
+	struct block_node *disk;
+	uint8_t buf[4096];
+	bool done;
+	struct co_queue waiting;
+};
+
+static co_fn void read_late(void *arg)
+{
+	struct late_read *r = arg;
+
+	assert_int_equal(block_pread(r->disk, 0, r->buf, sizeof(r->buf)), 0);
+	r->done = true;
+	co_queue_wake_all(&r->waiting);
+}
+
+static void test_clusters_are_not_used_anew_too_early(void)
+{
+	struct block_node *file = new_file("cluster_size=4K", LEN), *slow, *disk;
+	struct fault_rule late = {.op = FAULT_READ, .times = 1, .delay_ns = 50000000};
+	struct late_read r = {0};
+	uint8_t buf[4096], other[4096];
+
+	block_ref(file);
+	slow = fault_new(file);
+	disk = open_it(slow);
+	memset(buf, 1, sizeof(buf));
+	memset(other, 2, sizeof(other));
+	assert_int_equal(block_pwrite(disk, 0, buf, sizeof(buf), 0), 0);
+	assert_int_equal(block_flush(disk), 0);
+	r.disk = disk;
+	fault_add(slow, &late);
+	co_start(co_loop(), read_late, &r);
+	assert_int_equal(block_discard_zero(disk, 0, 4096), 0);
+	for (unsigned i = 1; i < 20; i++) {
+		assert_int_equal(block_flush(disk), 0);
+		assert_int_equal(block_pwrite(disk, i * 4096, other, sizeof(other), 0), 0);
+	}
+	assert_false(r.done);
+	while (!r.done)
+		co_queue_wait(&r.waiting);
+	assert_memory_equal(r.buf, buf, sizeof(buf));
+	block_unref(disk);
+	block_unref(slow);
+	check_it(file, 0);
+	block_unref(file);
+}
+
 static const struct {
 	unsigned off, len;
 	uint64_t value;
@@ -356,6 +405,7 @@ IN_LOOP(test_random_operations)
 IN_LOOP(test_failing_writes)
 IN_LOOP(test_resize)
 IN_LOOP(test_compressed)
+IN_LOOP(test_clusters_are_not_used_anew_too_early)
 IN_LOOP(test_bad_headers)
 IN_LOOP(test_bad_tables)
 
@@ -366,6 +416,7 @@ int main(void)
 		cmocka_unit_test(run_test_failing_writes),
 		cmocka_unit_test(run_test_resize),
 		cmocka_unit_test(run_test_compressed),
+		cmocka_unit_test(run_test_clusters_are_not_used_anew_too_early),
 		cmocka_unit_test(run_test_bad_headers),
 		cmocka_unit_test(run_test_bad_tables),
 	};
