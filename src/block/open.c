@@ -146,6 +146,9 @@ static bool complete_backing(struct block_node *node, struct opts *o, GError **e
 		      opts_get(o, "file.filename");
 	struct opts *place;
 
+	if (!placed && !node->backing_name)
+		return err_set(error, EINVAL,
+			       "names no backing file; say which by backing.file.filename=");
 	if (!opts_get(o, "driver")) {
 		if (!node->backing_format)
 			return err_set(error, EINVAL,

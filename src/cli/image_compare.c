@@ -46,8 +46,8 @@ static co_fn int fetch(struct block_node *node, uint64_t off, uint8_t *buf, size
 
 static co_fn int compare_all(struct compare *c)
 {
-	uint64_t len = MAX(block_length(c->a), block_length(c->b)), off = 0, n, run;
-	bool zero_a, zero_b;
+	uint64_t len = MAX(block_length(c->a), block_length(c->b)), off = 0, n = 0, run = 0;
+	bool zero_a = false, zero_b = false;
 	int res;
 
 	c->differs_at = UINT64_MAX;

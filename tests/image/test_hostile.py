@@ -62,6 +62,9 @@ def test_format_is_never_guessed(tmp_path):
     assert "backing.driver=" in image("map", path, status=1)
     image("map", "--image-opts", f"driver=qcow2,file.filename={path},backing.driver=raw")
     image("map", f'json:{{"driver":"qcow2","file":{{"filename":"{path}"}},"backing":null}}')
+    plain = make(tmp_path / "plain.qcow2")
+    assert "names no backing file" in image("map", "--image-opts", f"driver=qcow2,file.filename={plain},"
+                                            "backing.driver=raw", status=1)
     assert "colour" in image("map", "--image-opts", f"driver=qcow2,file.filename={path},backing.driver=raw,"
                              "backing.colour=red", status=1)
 

@@ -90,7 +90,7 @@ co_fn int qcow2_map(struct block_node *node, uint64_t off, uint64_t len, struct 
 	for (uint64_t at = off % cluster; done < len && at < n * cluster;) {
 		uint64_t within = at % cluster;
 		unsigned i = (unsigned)(within / sub);
-		struct block_extent next;
+		struct block_extent next = {0};
 		struct qcow2_entry e;
 
 		res = decode_at(q, data + at / cluster * qcow2_entry_len(q), &e);

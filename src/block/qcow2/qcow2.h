@@ -65,7 +65,6 @@ struct qcow2 {
 	struct qcow2_table l1;
 	struct meta_cache l2;
 	struct block_node *data; /* where guest data lie: the file child, or the data file */
-	bool own_data;           /* data is a reference of ours */
 	GArray *snapshots;       /* struct qcow2_snapshot */
 	uint64_t snap_table_len;
 	uint8_t *unpacked;      /* the compressed cluster seen last, for reads of parts of it */
@@ -74,19 +73,20 @@ struct qcow2 {
 	/* For writing; see commit.c. */
 	struct co_mutex lock; /* who changes metadata holds it */
 	struct qcow2_table reftable;
-	bool reftable_moves; /* to reftable.off; until the commit the file has the old one at */
 	uint64_t old_reftable_off;
-	uint32_t old_reftable_clusters;
 	struct meta_cache refs;
 	GHashTable *meta;       /* numbers of the clusters that hold tables */
 	uint64_t free_guess;    /* no cluster below is free */
 	uint64_t fresh_end;     /* bytes of the file from here on were never anything but zeros */
 	uint64_t used_end;      /* of the clusters in use */
-	bool grown;             /* the file is longer than what is used */
 	GArray *freed, *ripe;   /* struct qcow2_free: not yet durably without reference; so */
 	uint64_t pack_off;      /* where the next compressed cluster may go on; 0: nowhere */
 	struct qcow2_job *jobs; /* requests that change the mapping of clusters */
-	bool broken;            /* an inconsistency was met: no more writes */
+	uint32_t old_reftable_clusters;
+	bool own_data;       /* data is a reference of ours */
+	bool reftable_moves; /* to reftable.off; until the commit the file has the old one at */
+	bool grown;          /* the file is longer than what is used */
+	bool broken;         /* an inconsistency was met: no more writes */
 };
 
 struct qcow2_free {

@@ -277,7 +277,7 @@ co_fn void qcow2_unalloc(struct block_node *node, uint64_t off, uint64_t n)
 static co_fn int grow_reftable(struct block_node *node, uint64_t entries)
 {
 	struct qcow2 *q = node->state;
-	uint64_t per_cluster = qcow2_cluster(q) / 8, off, got, clusters;
+	uint64_t per_cluster = qcow2_cluster(q) / 8, off = 0, got = 0, clusters;
 	struct qcow2_table bigger = {0};
 	int res;
 

@@ -60,7 +60,7 @@ static co_fn bool read_one(struct block_node *node, uint64_t *off, unsigned numb
 {
 	struct qcow2 *q = node->state;
 	struct qcow2_snapshot s = {0};
-	uint8_t e[ENTRY], extra[MAX_EXTRA];
+	uint8_t e[ENTRY] = {0}, extra[MAX_EXTRA] = {0};
 	unsigned id_len, name_len;
 	uint32_t extra_len;
 	bool ok;

@@ -7,6 +7,14 @@
 
 enum { RUN = 512 };
 
+/* Whether something could show through where nothing is. */
+static bool has_backing(const struct block_node *node)
+{
+	const struct qcow2 *q = node->state;
+
+	return q->h.backing_name || node->backing;
+}
+
 /* Part of a cluster. */
 static co_fn int zero_part(struct block_node *node, uint64_t off, uint64_t len)
 {
@@ -34,7 +42,7 @@ static co_fn int zero_part(struct block_node *node, uint64_t off, uint64_t len)
 static co_fn int zero_run(struct block_node *node, uint64_t off, uint64_t n)
 {
 	struct qcow2 *q = node->state;
-	uint64_t size = qcow2_cluster(q), value = q->h.backing_name ? QCOW2_ZERO : 0;
+	uint64_t size = qcow2_cluster(q), value = has_backing(node) ? QCOW2_ZERO : 0;
 	int res = qcow2_lock(node);
 
 	for (uint64_t i = 0; i < n && res == 0; i++) {
@@ -66,7 +74,7 @@ static co_fn int zero_clusters(struct block_node *node, uint64_t off, uint64_t n
 		if (res < 0)
 			break;
 		job.n = MIN(n, data ? MIN(there, (uint64_t)RUN) : there);
-		if (!data && !q->h.backing_name) {
+		if (!data && !has_backing(node)) {
 			off += job.n * size;
 			n -= job.n;
 			continue;
@@ -89,7 +97,7 @@ co_fn int qcow2_discard_zero(struct block_node *node, uint64_t off, uint64_t len
 	uint64_t head = MIN(len, (size - off % size) % size), first = off + head, n;
 	int res;
 
-	if (q->h.version < 3 && q->h.backing_name)
+	if (q->h.version < 3 && has_backing(node))
 		return -ENOTSUP; /* nothing could hide what lies below */
 	n = (end - first) / size;
 	if (end == node->length)
