@@ -123,12 +123,13 @@ struct opts *block_parse_name(const char *name, GError **error)
 		return plain_file(name);
 	else if (!strcmp(protocol, "file") && name[n + 1])
 		return plain_file(name + n + 1);
-	else if (g_strv_contains(later, protocol))
+	else if (g_strv_contains(later, protocol)) {
 		err_set(error, ENOTSUP, "%s: the protocol \"%s\" is not supported by this version",
 			name, protocol);
-	else
+	} else {
 		err_set(error, EINVAL,
 			"%s: there is no protocol \"%s\"; a file of that name is file:%s or ./%s",
 			name, protocol, name, name);
+	}
 	return NULL;
 }

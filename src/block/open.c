@@ -150,11 +150,12 @@ static bool complete_backing(struct block_node *node, struct opts *o, GError **e
 		return err_set(error, EINVAL,
 			       "names no backing file; say which by backing.file.filename=");
 	if (!opts_get(o, "driver")) {
-		if (!node->backing_format)
+		if (!node->backing_format) {
 			return err_set(error, EINVAL,
 				       "names \"%s\" as its backing file but not its format; say "
 				       "backing.driver=FORMAT",
 				       node->backing_name);
+		}
 		opts_set(o, "driver", node->backing_format);
 	}
 	if (placed)
@@ -215,11 +216,12 @@ co_fn struct block_node *block_open(struct opts *options, unsigned flags, GError
 	while (ok && !(node->flags & (BLOCK_NO_BACKING | BLOCK_HEADER_ONLY))) {
 		if (!node->backing_name && !opts_get(below, "driver"))
 			break;
-		if (++depth > MAX_CHAIN)
+		if (++depth > MAX_CHAIN) {
 			ok = err_set(error, ELOOP, "%s: more than %d backing files", top->name,
 				     MAX_CHAIN);
-		else
+		} else {
 			ok = open_backing(top, node, &below, error);
+		}
 		if (ok)
 			node = node->backing;
 	}
@@ -323,11 +325,12 @@ static co_fn bool probe(struct opts *options, const char *name, GError **error)
 	if (res < 0)
 		return err_set_errno(error, -res, "%s: cannot read its beginning", name);
 	format = block_probe(head, len, name);
-	if (!block_find_driver(format))
+	if (!block_find_driver(format)) {
 		return err_set(error, ENOTSUP,
 			       "%s: looks like format \"%s\", which this version cannot read; if "
 			       "it is none, say that its format is raw",
 			       name, format);
+	}
 	opts_set(options, "driver", format);
 	if (!strcmp(format, "raw"))
 		opts_set(options, "guard", "on");

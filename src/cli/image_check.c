@@ -19,13 +19,14 @@ static void print_result(const struct block_check *r)
 		       r->corruptions_fixed, r->leaks_fixed);
 	if (r->corruptions)
 		printf("%" PRIu64 " errors were found on the image.\n", r->corruptions);
-	if (r->leaks)
+	if (r->leaks) {
 		printf("%" PRIu64 " leaked clusters were found on the image: space is lost, no "
 		       "data.\n",
 		       r->leaks);
+	}
 	if (!r->corruptions && !r->leaks)
 		printf("No errors were found on the image.\n");
-	if (r->total_clusters)
+	if (r->total_clusters) {
 		printf("%" PRIu64 "/%" PRIu64 " = %.2f%% allocated, %.2f%% fragmented, %.2f%% "
 		       "compressed clusters\n",
 		       r->allocated_clusters, r->total_clusters,
@@ -36,6 +37,7 @@ static void print_result(const struct block_check *r)
 		       r->allocated_clusters ? 100.0 * (double)r->compressed_clusters /
 						       (double)r->allocated_clusters
 					     : 0.0);
+	}
 	printf("Image end offset: %" PRIu64 "\n", r->end_offset);
 }
 

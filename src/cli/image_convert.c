@@ -142,11 +142,12 @@ static co_fn bool copy_all(struct convert *c, const struct args *a, unsigned wor
 	while (c->running)
 		co_queue_wait(&c->done);
 	progress_done(&c->progress);
-	if (c->failed)
+	if (c->failed) {
 		return err_set_errno(error, -c->failed, "%s %s at offset %" PRIu64, c->failed_at,
 				     strcmp(c->failed_at, "writing") ? block_name(c->from)
 								     : block_name(c->to),
 				     c->failed_off);
+	}
 	res = block_flush(c->to);
 	return res == 0 ||
 	       err_set_errno(error, -res, "%s: cannot be made durable", block_name(c->to));
@@ -181,11 +182,12 @@ static co_fn bool open_target(const struct args *a, struct convert *c, const cha
 	if (c->compress && !block_cluster_size(c->to))
 		return err_set(error, ENOTSUP, "%s: format \"%s\" has no compressed clusters", path,
 			       block_driver_name(c->to));
-	if (block_length(c->to) < block_length(c->from))
+	if (block_length(c->to) < block_length(c->from)) {
 		return err_set(error, ENOSPC,
 			       "%s: has %" PRIu64 " bytes, fewer than the %" PRIu64
 			       " of the source",
 			       path, block_length(c->to), block_length(c->from));
+	}
 	return true;
 }
 

@@ -71,11 +71,12 @@ static void print_specific(const json_t *j)
 	{
 		if (json_is_string(value))
 			printf("    %s: %s\n", key, json_string_value(value));
-		else if (json_is_integer(value))
+		else if (json_is_integer(value)) {
 			printf("    %s: %" JSON_INTEGER_FORMAT "\n", key,
 			       json_integer_value(value));
-		else
+		} else {
 			printf("    %s: %s\n", key, json_is_true(value) ? "true" : "false");
+		}
 	}
 }
 

@@ -29,11 +29,12 @@ static co_fn bool resize(const struct args *a, struct block_node *node, GError *
 
 	if (!new_size(args_operand(a, 1), old, &size, error))
 		return false;
-	if (size < old && !args_has(a, "shrink"))
+	if (size < old && !args_has(a, "shrink")) {
 		return err_set(error, EINVAL,
 			       "%s: would lose what lies behind %" PRIu64
 			       " bytes; say --shrink if that is meant",
 			       block_name(node), size);
+	}
 	res = block_truncate(node, size);
 	if (res == 0)
 		res = block_flush(node);

@@ -64,10 +64,11 @@ co_fn int qcow2_broken(struct block_node *node, const char *what, uint64_t off)
 {
 	struct qcow2 *q = node->state;
 
-	if (!q->broken)
+	if (!q->broken) {
 		log_line(LOG_ERROR, "block",
 			 "%s: qcow2: %s (%" PRIu64 "); it takes no more writes, check it",
 			 node->name, what, off);
+	}
 	if (!q->broken && q->h.version >= 3)
 		write_incompatible(node, q->h.incompatible | QCOW2_CORRUPT);
 	q->broken = true;
@@ -210,16 +211,18 @@ static bool add_table(struct block_node *node, const char *what, uint64_t off, u
 	struct qcow2 *q = node->state;
 	uint64_t n = (bytes + qcow2_cluster(q) - 1) / qcow2_cluster(q);
 
-	if (off & (qcow2_cluster(q) - 1) || off >= node->file->length)
+	if (off & (qcow2_cluster(q) - 1) || off >= node->file->length) {
 		return err_set(error, EINVAL,
 			       "qcow2: the %s at offset %" PRIu64
 			       " is outside of the file or no whole number of clusters; check it",
 			       what, off);
-	if (qcow2_is_meta(q, off, n))
+	}
+	if (qcow2_is_meta(q, off, n)) {
 		return err_set(error, EINVAL,
 			       "qcow2: the %s at offset %" PRIu64
 			       " lies where another table does; check it",
 			       what, off);
+	}
 	qcow2_add_meta(q, off, n);
 	return true;
 }
@@ -279,10 +282,11 @@ static co_fn bool repair_dirty(struct block_node *node, GError **error)
 		return true;
 	if (!qcow2_check(node, BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS, &result, error))
 		return false;
-	if (q->h.incompatible & QCOW2_DIRTY)
+	if (q->h.incompatible & QCOW2_DIRTY) {
 		return err_set(
 			error, EIO,
 			"qcow2: was not closed, and cannot be repaired without loss; check it");
+	}
 	return true;
 }
 
@@ -292,16 +296,18 @@ co_fn bool qcow2_start_writing(struct block_node *node, GError **error)
 	uint64_t size = qcow2_cluster(q);
 	int res;
 
-	if (q->h.incompatible & (QCOW2_EXTENDED_L2 | QCOW2_DATA_FILE))
+	if (q->h.incompatible & (QCOW2_EXTENDED_L2 | QCOW2_DATA_FILE)) {
 		return err_set(error, ENOTSUP,
 			       "qcow2: images with %s can only be read by this version; open it "
 			       "read-only",
 			       q->h.incompatible & QCOW2_DATA_FILE ? "an external data file"
 								   : "extended L2 entries");
-	if (q->h.incompatible & QCOW2_CORRUPT && !(node->flags & BLOCK_DAMAGED_TOO))
+	}
+	if (q->h.incompatible & QCOW2_CORRUPT && !(node->flags & BLOCK_DAMAGED_TOO)) {
 		return err_set(error, EIO,
 			       "qcow2: is marked as corrupt; check and repair it, or open it "
 			       "read-only");
+	}
 	if (!(node->flags & BLOCK_DAMAGED_TOO) && !repair_dirty(node, error))
 		return false;
 	if (!qcow2_table_init(&q->reftable, (uint32_t)(q->h.reftable_clusters * (size / 8)),

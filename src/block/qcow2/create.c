@@ -34,10 +34,11 @@ static bool parse_options(const struct block_create *what, struct layout *l, GEr
 		return false;
 	l->h.version = compat < 2 ? 2 : 3;
 	l->h.codec = (unsigned)codec;
-	if (size < 512 || size > 2 << 20 || size & (size - 1))
+	if (size < 512 || size > 2 << 20 || size & (size - 1)) {
 		return err_set(error, EINVAL,
 			       "cluster_size=%" PRIu64 ": must be a power of two from 512 to 2M",
 			       size);
+	}
 	if (bits & (bits - 1))
 		return err_set(error, EINVAL,
 			       "refcount_bits=%" PRIu64 ": must be 1, 2, 4, 8, 16, 32 or 64", bits);
@@ -46,10 +47,11 @@ static bool parse_options(const struct block_create *what, struct layout *l, GEr
 	l->h.compatible = lazy ? QCOW2_LAZY_REFCOUNTS : 0;
 	l->h.incompatible = codec ? QCOW2_COMPRESSION : 0;
 	l->cluster = size;
-	if (l->h.version == 2 && (bits != 16 || lazy || codec))
+	if (l->h.version == 2 && (bits != 16 || lazy || codec)) {
 		return err_set(error, EINVAL,
 			       "compat=0.10 has neither refcount_bits, lazy_refcounts nor "
 			       "compression_type");
+	}
 	if (!qcow2_can_unpack(l->h.codec))
 		return err_set(error, ENOTSUP,
 			       "compression_type=zstd: this program was built without it");
@@ -65,10 +67,11 @@ static bool lay_out(const struct block_create *what, struct layout *l, GError **
 	uint64_t c = l->cluster, by_l1 = c / 8 * c, per = c * 8 >> l->h.refcount_order, l1, before;
 
 	l->h.size = (what->length + 511) / 512 * 512;
-	if (l->h.size / by_l1 >= QCOW2_MAX_L1 / 8)
+	if (l->h.size / by_l1 >= QCOW2_MAX_L1 / 8) {
 		return err_set(error, EFBIG,
 			       "%" PRIu64 " bytes are too many for cluster_size=%" PRIu64,
 			       what->length, c);
+	}
 	l->h.l1_entries = (uint32_t)MAX(l->h.size / by_l1 + (l->h.size % by_l1 > 0), 1);
 	l1 = ((uint64_t)l->h.l1_entries * 8 + c - 1) / c;
 	l->blocks = 1;
@@ -100,11 +103,12 @@ static bool put_header(const struct block_create *what, const struct layout *l, 
 	size_t off = l->h.version == 2 ? QCOW2_V2_LEN : NEW_V3_LEN;
 
 	if (name > QCOW2_MAX_NAME ||
-	    off + 3 * (size_t)MAGIC_AND_LEN + format + 8 + name > l->cluster)
+	    off + 3 * (size_t)MAGIC_AND_LEN + format + 8 + name > l->cluster) {
 		return err_set(error, EINVAL,
 			       "the name of the backing file is %zu bytes long, too long for the "
 			       "first cluster",
 			       name);
+	}
 	put_be32(p + QH_MAGIC, QCOW2_MAGIC);
 	put_be32(p + QH_VERSION, l->h.version);
 	put_be32(p + QH_CLUSTER_BITS, l->h.cluster_bits);

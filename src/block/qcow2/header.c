@@ -112,10 +112,11 @@ static bool parse_tables(const uint8_t *p, uint64_t file_len, struct qcow2_heade
 	if (!h->reftable_clusters || h->reftable_clusters * cluster > QCOW2_MAX_REFTABLE)
 		return bad(error, QH_REFTABLE_CLUSTERS, "the length of the refcount table",
 			   h->reftable_clusters, "must be 1 cluster to 8 MiB");
-	if (!table_ok(h, h->reftable_off, h->reftable_clusters * cluster, file_len))
+	if (!table_ok(h, h->reftable_off, h->reftable_clusters * cluster, file_len)) {
 		return bad(error, QH_REFTABLE_OFF, "the offset of the refcount table",
 			   h->reftable_off,
 			   "must be a whole number of clusters, and the table inside the file");
+	}
 	if (h->snapshots > QCOW2_MAX_SNAPSHOTS)
 		return bad(error, QH_SNAPSHOTS, "the number of snapshots", h->snapshots,
 			   "at most 65536");
@@ -129,11 +130,12 @@ static bool parse_tables(const uint8_t *p, uint64_t file_len, struct qcow2_heade
 static bool take_name(const uint8_t *p, size_t n, size_t off, const char *what, char **name,
 		      GError **error)
 {
-	if (n == 0 || n > QCOW2_MAX_NAME || memchr(p, 0, n))
+	if (n == 0 || n > QCOW2_MAX_NAME || memchr(p, 0, n)) {
 		return err_set(error, EINVAL,
 			       "qcow2: the %s at offset %zu is %zu bytes long; must be 1 to 1023 "
 			       "bytes without a zero",
 			       what, off, n);
+	}
 	g_free(*name);
 	*name = g_strndup((const char *)p, n);
 	return true;
@@ -149,11 +151,12 @@ static bool take_extension(struct qcow2_header *h, uint32_t type, const uint8_t 
 	case QCOW2_EXT_DATA_FILE:
 		return take_name(p, n, off, "name of the data file", &h->data_file, error);
 	case QCOW2_EXT_BITMAPS:
-		if (n < 24)
+		if (n < 24) {
 			return err_set(error, EINVAL,
 				       "qcow2: the bitmaps extension at offset %zu has %" PRIu32
 				       " bytes; must be 24",
 				       off, n);
+		}
 		h->bitmaps = get_be32(p);
 		h->bitmaps_len = get_be64(p + 8);
 		h->bitmaps_off = get_be64(p + 16);
@@ -172,12 +175,13 @@ static bool parse_extensions(const uint8_t *p, size_t end, struct qcow2_header *
 		if (type == QCOW2_EXT_END)
 			return true;
 		off += 8;
-		if (n > end - off)
+		if (n > end - off) {
 			return err_set(error, EINVAL,
 				       "qcow2: the header extension 0x%08" PRIx32
 				       " at offset %zu has %" PRIu32
 				       " bytes, more than the header has room for",
 				       type, off - 8, n);
+		}
 		if (!take_extension(h, type, p + off, n, off, error))
 			return false;
 		off += MIN(((size_t)n + 7) / 8 * 8, end - off);

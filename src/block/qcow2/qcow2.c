@@ -42,22 +42,25 @@ static bool check_supported(struct block_node *node, GError **error)
 {
 	const struct qcow2 *q = node->state;
 
-	if (q->h.crypt == 1)
+	if (q->h.crypt == 1) {
 		return err_set(
 			error, ENOTSUP,
 			"qcow2: is encrypted with the old AES method, which is not supported");
+	}
 	if (q->h.crypt == 2)
 		return err_set(error, ENOTSUP,
 			       "qcow2: is encrypted with LUKS, which this version cannot open");
-	if (q->h.crypt)
+	if (q->h.crypt) {
 		return err_set(error, EINVAL,
 			       "qcow2: the encryption method at offset %d of the header is %" PRIu32
 			       "; must be 0 to 2",
 			       QH_CRYPT, q->h.crypt);
-	if (!qcow2_can_unpack(q->h.codec))
+	}
+	if (!qcow2_can_unpack(q->h.codec)) {
 		return err_set(
 			error, ENOTSUP,
 			"qcow2: is compressed with zstd, and this program was built without");
+	}
 	return true;
 }
 
@@ -90,10 +93,11 @@ static co_fn bool open_data_file(struct block_node *node, struct opts *options, 
 	q->data = NULL;
 	if (opts_is_empty(place)) {
 		opts_free(place);
-		if (!q->h.data_file)
+		if (!q->h.data_file) {
 			return err_set(
 				error, EINVAL,
 				"qcow2: does not name its data file; say data-file.filename=");
+		}
 		place = block_refer(node, "data file", q->h.data_file, error);
 	}
 	if (place)
@@ -180,12 +184,13 @@ static json_t *qcow2_info(const struct block_node *node)
 				 "refcount-bits", 1 << q->h.refcount_order);
 	json_t *all = json_pack("{s:s, s:o}", "type", "qcow2", "data", data);
 
-	if (q->h.version > 2)
+	if (q->h.version > 2) {
 		json_object_update_new(
 			data, json_pack("{s:b, s:b, s:b}", "lazy-refcounts",
 					!!(q->h.compatible & QCOW2_LAZY_REFCOUNTS), "corrupt",
 					!!(q->h.incompatible & QCOW2_CORRUPT), "extended-l2",
 					!!(q->h.incompatible & QCOW2_EXTENDED_L2)));
+	}
 	if (q->h.data_file) {
 		g_autofree char *name = g_utf8_make_valid(q->h.data_file, -1);
 

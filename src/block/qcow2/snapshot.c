@@ -77,11 +77,12 @@ static co_fn bool read_one(struct block_node *node, uint64_t *off, unsigned numb
 	s.vm_state_bytes = get_be32(e + 32);
 	s.size = q->h.size;
 	extra_len = get_be32(e + 36);
-	if (extra_len > MAX_EXTRA)
+	if (extra_len > MAX_EXTRA) {
 		return err_set(error, EINVAL,
 			       "qcow2: snapshot %u at offset %" PRIu64 " has %" PRIu32
 			       " bytes of extra data, at most 1024",
 			       number, *off, extra_len);
+	}
 	if (!check_snapshot(node, &s, *off, error) ||
 	    !read_at(node, *off + ENTRY, extra, extra_len, number, error))
 		return false;

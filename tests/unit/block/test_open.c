@@ -112,10 +112,11 @@ static void test_probe(void)
 		{"LUKS\xba\xbe", 6, "luks"},
 	};
 
-	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++)
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
 		assert_string_equal(
 			block_probe((const uint8_t *)rows[i].head, rows[i].len, "x.dmg"),
 			rows[i].format);
+	}
 }
 
 static void quiet(enum log_level level, const char *area, const char *text, void *arg)
