@@ -151,6 +151,11 @@ struct opts *opts_sub(struct opts *o, const char *prefix)
 	return sub;
 }
 
+bool opts_is_empty(const struct opts *o)
+{
+	return o->list->len == 0;
+}
+
 const char *opts_get(struct opts *o, const char *key)
 {
 	struct opt *opt = opts_find(o, key);

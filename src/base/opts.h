@@ -22,6 +22,7 @@ void opts_set(struct opts *o, const char *key, const char *value);
  * into "driver").
  */
 struct opts *opts_sub(struct opts *o, const char *prefix);
+bool opts_is_empty(const struct opts *o);
 
 /* Each marks the key as used; the value of an absent key is the default. */
 const char *opts_get(struct opts *o, const char *key); /* NULL: absent; owned by o */

@@ -1,5 +1,5 @@
 /*
- * The core of the block layer: opening, requests, flushing, draining, statistics.
+ * The core of the block layer: requests, flushing, draining, statistics.
  *
  * Every data call passes the same gate: range and permission are checked with arithmetic that
  * cannot wrap, the request counts as in flight until it returned, and its outcome goes into the
@@ -13,6 +13,7 @@
 #include "block/driver.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 
@@ -21,126 +22,6 @@
 enum { ZERO_CHUNK = 64 * 1024, ZERO_PIECES = 16 };
 
 static const uint8_t zeros[ZERO_CHUNK];
-
-static struct block_node *node_new(const struct block_driver *driver, const char *name,
-				   unsigned flags)
-{
-	struct block_node *node = g_new0(struct block_node, 1);
-
-	node->driver = driver;
-	node->state = g_malloc0(driver->state_size ? driver->state_size : 1);
-	node->loop = co_loop();
-	node->name = g_strdup(name);
-	node->flags = flags;
-	node->writable = flags & BLOCK_RDWR;
-	node->refs = 1;
-	node->write_gen = 1; /* what an earlier process wrote may not be durable either */
-	return node;
-}
-
-static co_fn void node_close(struct block_node *node)
-{
-	if (node->driver->close)
-		node->driver->close(node);
-	block_unref(node->file);
-	g_free(node->state);
-	g_free(node->name);
-	g_free(node);
-}
-
-co_fn struct block_node *block_open(struct opts *options, unsigned flags, GError **error)
-{
-	const char *driver_name = opts_get(options, "driver");
-	const char *file_name = opts_get(options, "filename");
-	const struct block_driver *driver;
-	struct block_node *node;
-	char *what;
-	bool ok;
-
-	if (!driver_name && !file_name) {
-		err_set(error, EINVAL, "needs \"filename\" or \"driver\"");
-		return NULL;
-	}
-	driver = block_find_driver(driver_name ? driver_name : "file");
-	if (!driver) {
-		err_set(error, EINVAL, "no block driver is called \"%s\"", driver_name);
-		return NULL;
-	}
-	node = node_new(driver, file_name ? file_name : driver->name, flags);
-	what = g_strdup_printf("block driver \"%s\"", driver->name);
-	if (!driver->open(node, options, error)) {
-		/* A child that failed to open has put its own name into the message. */
-		if (driver->kind == BLOCK_PROTOCOL || node->file)
-			err_prefix(error, "%s", node->name);
-		ok = false;
-	} else {
-		ok = opts_check_used(options, what, error);
-	}
-	g_free(what);
-	if (!ok) {
-		node_close(node);
-		return NULL;
-	}
-	if (!driver->pwritev)
-		node->writable = false;
-	return node;
-}
-
-co_fn struct block_node *block_open_file(const char *path, unsigned flags, GError **error)
-{
-	struct opts *options = opts_new();
-	struct block_node *node;
-
-	opts_set(options, "driver", "file");
-	opts_set(options, "filename", path);
-	node = block_open(options, flags, error);
-	opts_free(options);
-	return node;
-}
-
-co_fn bool block_open_child(struct block_node *node, struct opts *options, GError **error)
-{
-	struct opts *sub = opts_sub(options, "file.");
-	const char *name = opts_get(options, "filename");
-
-	if (!opts_get(sub, "driver") && !opts_get(sub, "filename") && name)
-		opts_set(sub, "filename", name);
-	node->file = block_open(sub, node->flags, error);
-	opts_free(sub);
-	if (!node->file)
-		return false;
-	g_free(node->name);
-	node->name = g_strdup(node->file->name);
-	node->writable = node->writable && node->file->writable;
-	node->length = node->file->length;
-	return true;
-}
-
-struct block_node *block_new_over(const struct block_driver *driver, struct block_node *file)
-{
-	struct block_node *node =
-		node_new(driver, file ? file->name : driver->name, file ? file->flags : BLOCK_RDWR);
-
-	if (!file)
-		return node;
-	node->file = file;
-	node->writable = file->writable;
-	node->length = file->length;
-	return node;
-}
-
-void block_ref(struct block_node *node)
-{
-	node->refs++;
-}
-
-co_fn void block_unref(struct block_node *node)
-{
-	if (!node || --node->refs > 0)
-		return;
-	co_drain_wait(&node->drain);
-	node_close(node);
-}
 
 uint64_t block_length(const struct block_node *node)
 {
@@ -167,6 +48,14 @@ static bool range_ok(const struct block_node *node, uint64_t off, uint64_t len)
 	return off <= node->length && len <= node->length - off;
 }
 
+static unsigned epoch_enter(struct block_node *node)
+{
+	unsigned i = node->epoch.now & 1;
+
+	node->epoch.running[i]++;
+	return i;
+}
+
 /* The end of every request: leaves the drain, counts an error. */
 static int request_end(struct block_node *node, int res)
 {
@@ -178,6 +67,7 @@ static int request_end(struct block_node *node, int res)
 
 co_fn int block_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)
 {
+	unsigned epoch;
 	int res;
 
 	if (!range_ok(node, off, iov->len))
@@ -185,7 +75,10 @@ co_fn int block_preadv(struct block_node *node, uint64_t off, const struct iovs 
 	if (iov->len == 0)
 		return 0;
 	co_drain_enter(&node->drain);
-	res = node->driver->preadv(node, off, iov);
+	epoch = epoch_enter(node);
+	res = node->driver->map ? block_read_mapped(node, off, iov)
+				: node->driver->preadv(node, off, iov);
+	node->epoch.running[epoch]--;
 	if (res >= 0) {
 		node->stats.reads++;
 		node->stats.read_bytes += iov->len;
@@ -196,6 +89,7 @@ co_fn int block_preadv(struct block_node *node, uint64_t off, const struct iovs 
 co_fn int block_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
 			unsigned flags)
 {
+	unsigned epoch;
 	int res;
 
 	if (!range_ok(node, off, iov->len))
@@ -205,7 +99,9 @@ co_fn int block_pwritev(struct block_node *node, uint64_t off, const struct iovs
 	if (iov->len == 0)
 		return 0;
 	co_drain_enter(&node->drain);
+	epoch = epoch_enter(node);
 	res = node->driver->pwritev(node, off, iov, flags);
+	node->epoch.running[epoch]--;
 	if (!(flags & BLOCK_FUA) || res < 0)
 		node->write_gen++;
 	if (res >= 0) {
@@ -291,6 +187,7 @@ static co_fn int write_zeros(struct block_node *node, uint64_t off, uint64_t len
 co_fn int block_discard_zero(struct block_node *node, uint64_t off, uint64_t len)
 {
 	int res = -ENOTSUP;
+	unsigned epoch;
 
 	if (!range_ok(node, off, len))
 		return -EINVAL;
@@ -299,10 +196,12 @@ co_fn int block_discard_zero(struct block_node *node, uint64_t off, uint64_t len
 	if (len == 0)
 		return 0;
 	co_drain_enter(&node->drain);
+	epoch = epoch_enter(node);
 	if (node->driver->discard_zero)
 		res = node->driver->discard_zero(node, off, len);
 	if (res == -ENOTSUP)
 		res = write_zeros(node, off, len);
+	node->epoch.running[epoch]--;
 	node->write_gen++;
 	return request_end(node, res);
 }
@@ -343,24 +242,93 @@ co_fn int block_truncate(struct block_node *node, uint64_t len)
 	return request_end(node, res);
 }
 
-co_fn int block_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status,
-			   uint64_t *run)
+co_fn int block_pwrite_compressed(struct block_node *node, uint64_t off, const void *buf,
+				  size_t len)
 {
-	unsigned what = BLOCK_DATA;
-	uint64_t holds = len;
-	int res = 0;
+	unsigned epoch;
+	int res;
 
-	if (len == 0 || !range_ok(node, off, len))
+	if (!node->driver->pwrite_compressed)
+		return -ENOTSUP;
+	if (!range_ok(node, off, len) || off % node->cluster_size ||
+	    len != MIN(node->cluster_size, node->length - off))
 		return -EINVAL;
-	if (node->driver->get_status) {
-		co_drain_enter(&node->drain);
-		res = request_end(node, node->driver->get_status(node, off, len, &what, &holds));
+	if (!node->writable)
+		return -EROFS;
+	co_drain_enter(&node->drain);
+	epoch = epoch_enter(node);
+	res = node->driver->pwrite_compressed(node, off, buf, len);
+	node->epoch.running[epoch]--;
+	node->write_gen++;
+	if (res >= 0) {
+		node->stats.writes++;
+		node->stats.write_bytes += len;
 	}
-	if (res == 0) {
-		*status = what;
-		*run = CLAMP(holds, 1, len);
-	}
-	return res;
+	return request_end(node, res);
+}
+
+co_fn bool block_create(const char *driver_name, struct block_node *file,
+			const struct block_create *what, GError **error)
+{
+	const struct block_driver *driver = block_find_driver(driver_name);
+	g_autofree char *label = NULL;
+
+	if (!driver)
+		return err_set(error, EINVAL, "no block driver is called \"%s\"", driver_name);
+	if (!driver->create)
+		return err_set(error, ENOTSUP, "images of format \"%s\" cannot be made",
+			       driver_name);
+	if (what->length > INT64_MAX)
+		return err_set(error, EFBIG, "%" PRIu64 " bytes are too many", what->length);
+	label = g_strdup_printf("format \"%s\"", driver_name);
+	return driver->create(file, what, error) && opts_check_used(what->options, label, error);
+}
+
+co_fn bool block_check(struct block_node *node, unsigned fix, struct block_check *result,
+		       GError **error)
+{
+	bool ok;
+
+	if (!node->driver->check)
+		return err_set(error, ENOTSUP, "%s: format \"%s\" has nothing to check", node->name,
+			       node->driver->name);
+	if (fix && !node->writable)
+		return err_set(error, EROFS, "%s: is open read-only", node->name);
+	co_drain_enter(&node->drain);
+	ok = node->driver->check(node, fix, result, error);
+	node->write_gen++;
+	co_drain_leave(&node->drain);
+	return ok || err_prefix(error, "%s", node->name);
+}
+
+json_t *block_info(const struct block_node *node)
+{
+	return node->driver->info ? node->driver->info(node) : NULL;
+}
+
+uint64_t block_cluster_size(const struct block_node *node)
+{
+	return node->cluster_size;
+}
+
+const char *block_driver_name(const struct block_node *node)
+{
+	return node->driver->name;
+}
+
+struct block_node *block_backing(const struct block_node *node)
+{
+	return node->backing;
+}
+
+const char *block_backing_name(const struct block_node *node)
+{
+	return node->backing_name;
+}
+
+const char *block_backing_format(const struct block_node *node)
+{
+	return node->backing_format;
 }
 
 void *block_map_shared(struct block_node *node, uint64_t off, size_t len)

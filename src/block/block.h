@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include <jansson.h>
+
 #include "base/co.h"
 #include "base/iovs.h"
 #include "base/opts.h"
@@ -21,6 +23,12 @@ enum block_open_flags {
 	BLOCK_NO_LOCK = 4, /* force-share: for looking at a file that is in use */
 	BLOCK_UNSHARE_WRITE =
 		8, /* nobody else may write meanwhile (formats ask this of their file child) */
+	BLOCK_NO_BACKING = 16, /* the backing file stays closed; what lies there reads as zeros */
+	BLOCK_REFS_ANYWHERE =
+		32,             /* names inside images may lead out of the image's own directory */
+	BLOCK_DAMAGED_TOO = 64, /* what marks itself as damaged is opened all the same, for check */
+	BLOCK_HEADER_ONLY =
+		128, /* only to see what it says of itself: nothing it names is opened */
 };
 
 enum block_write_flags {
@@ -29,10 +37,34 @@ enum block_write_flags {
 
 /*
  * Opens by options: "driver", and what the driver takes ("filename"; "file.*" for a child of its
- * own). Without "driver" a file name is opened as "file". The options are only read. NULL on error,
- * with the file named.
+ * own; "backing.*" for the backing file, whose format and place are otherwise what the image says).
+ * Without "driver" a file name is opened as "file". The options are only read. NULL on error, with
+ * the file named.
+ *
+ * The chain of backing files is opened as well: each read-only, at most 200, none twice. A name
+ * that stands in an image is a plain file name beneath that image's directory unless the flags
+ * allow more, never a URL or json:, and its format is stated there or by the user.
  */
 co_fn struct block_node *block_open(struct opts *options, unsigned flags, GError **error);
+/*
+ * What a user typed: a file name, "file:NAME" or "json:{...}". format: the driver, or NULL: the
+ * content decides, and a file that is raw because nothing else was seen in it refuses (-EPERM)
+ * writes that would make it look like something else the next time.
+ */
+co_fn struct block_node *block_open_image(const char *name, const char *format, unsigned flags,
+					  GError **error);
+/* A format over a file that is open already, whose reference is taken also on failure. No backing
+ * file is opened. */
+co_fn struct block_node *block_open_over(const char *format, struct block_node *file,
+					 GError **error);
+/* The options that such a name stands for ("driver" may be missing), for opts_free(). */
+struct opts *block_parse_name(const char *name, GError **error);
+/*
+ * The format that content (its first bytes) and name look like: "raw" if like nothing else. Also
+ * names that no driver here has.
+ */
+const char *block_probe(const uint8_t *head, size_t len, const char *name);
+enum { BLOCK_PROBE_LEN = 512 };
 /* The "file" driver on a path. */
 co_fn struct block_node *block_open_file(const char *path, unsigned flags, GError **error);
 void block_ref(struct block_node *node);
@@ -42,6 +74,11 @@ co_fn void block_unref(struct block_node *node);
 uint64_t block_length(const struct block_node *node);
 bool block_is_writable(const struct block_node *node);
 const char *block_name(const struct block_node *node); /* file name or "driver", for messages */
+const char *block_driver_name(const struct block_node *node);
+struct block_node *block_backing(const struct block_node *node); /* borrowed; NULL: none open */
+/* As the image has it; NULL: none. */
+const char *block_backing_name(const struct block_node *node);
+const char *block_backing_format(const struct block_node *node);
 
 /* The first and all of len bytes of iov; iov is borrowed until the call returns. */
 co_fn int block_preadv(struct block_node *node, uint64_t off, const struct iovs *iov);
@@ -58,10 +95,58 @@ co_fn int block_discard_zero(struct block_node *node, uint64_t off, uint64_t len
 co_fn int block_allocate(struct block_node *node, uint64_t off, uint64_t len);
 co_fn int block_truncate(struct block_node *node, uint64_t len);
 
+/* A whole cluster (at the end: what there is of it), stored compressed. -ENOTSUP if there is no
+ * such thing. */
+co_fn int block_pwrite_compressed(struct block_node *node, uint64_t off, const void *buf,
+				  size_t len);
+
 enum block_status { BLOCK_DATA = 1, BLOCK_ZERO = 2 };
 /* What [off, off+len) begins with: status bits to *status, how far they hold to *run (1..len). */
 co_fn int block_get_status(struct block_node *node, uint64_t off, uint64_t len, unsigned *status,
 			   uint64_t *run);
+
+/* The same in full: where the bytes come from. */
+struct block_where {
+	uint64_t run;
+	unsigned status; /* enum block_status */
+	unsigned depth;  /* 0: the node itself, 1: its backing file, ... */
+	bool present;    /* some node of the chain says so; else it is zero by default */
+	bool compressed;
+	struct block_node *file; /* borrowed: where they lie as they are, at off; or NULL */
+	uint64_t off;
+};
+co_fn int block_find(struct block_node *node, uint64_t off, uint64_t len,
+		     struct block_where *where);
+
+/*
+ * Makes a new image of length bytes in the empty file; what options there are is the driver's. The
+ * file is the caller's. -ENOTSUP where the driver cannot.
+ */
+struct block_create {
+	uint64_t length;
+	const char *backing_name, *backing_format; /* NULL: none */
+	struct opts *options;                      /* borrowed */
+};
+co_fn bool block_create(const char *driver, struct block_node *file,
+			const struct block_create *what, GError **error);
+
+enum block_fix { BLOCK_FIX_LEAKS = 1, BLOCK_FIX_ERRORS = 2 };
+struct block_check {
+	uint64_t corruptions, leaks, errors; /* found; errors: could not be checked */
+	uint64_t corruptions_fixed, leaks_fixed;
+	uint64_t total_clusters, allocated_clusters, compressed_clusters, fragmented_clusters;
+	uint64_t end_offset; /* of what is in use in the file */
+	/* Called for each finding, if not NULL. */
+	void (*tell)(const char *text, void *arg);
+	void *tell_arg;
+};
+/* False with -ENOTSUP's code where the format has no such thing, or when it cannot be done. The
+ * counters after a repair are of what is left. */
+co_fn bool block_check(struct block_node *node, unsigned fix, struct block_check *result,
+		       GError **error);
+/* What the format has to say beyond size and names; NULL: nothing. A new reference. */
+json_t *block_info(const struct block_node *node);
+uint64_t block_cluster_size(const struct block_node *node); /* 0: there are none */
 
 /*
  * A shared mapping of a page-aligned range, for state that survives the death of the process but

@@ -12,18 +12,43 @@
 
 enum block_kind { BLOCK_PROTOCOL, BLOCK_FORMAT, BLOCK_FILTER };
 
+/* Where bytes of a node are; see block_driver.map. */
+enum block_place {
+	PLACE_FILE,    /* in a child at off */
+	PLACE_ZERO,    /* nowhere, they are zeros */
+	PLACE_BACKING, /* in the backing file at the same offset; zeros if there is none */
+	PLACE_DRIVER,  /* preadv() makes them (compressed data) */
+};
+struct block_extent {
+	enum block_place place;
+	bool compressed;
+	struct block_node *child; /* PLACE_FILE */
+	uint64_t off;
+	uint64_t len; /* how far this holds, 1 to the length asked for */
+};
+
 struct block_driver {
 	const char *name;
 	enum block_kind kind;
+	bool has_metadata; /* nobody else may write to the file child meanwhile */
 	size_t state_size; /* zeroed memory at node->state */
+
+	/* Pure: how sure the first bytes and the name make it that this is its format, 0 to 100. */
+	int (*probe)(const uint8_t *head, size_t len, const char *name);
 
 	/* Required. Sets node->length; may lower node->writable (auto-read-only); opens node->file
 	 * if it has one. */
 	co_fn bool (*open)(struct block_node *node, struct opts *options, GError **error);
+	/* The same for a node whose file child is there already. */
+	co_fn bool (*open_over)(struct block_node *node, struct opts *options, GError **error);
 	co_fn void (*close)(struct block_node *node);
 
+	/* Instead of reading: where the bytes are. Yields only for metadata not in memory. The core
+	 * walks the chain of backing files with it, so that its depth costs no stack. */
+	co_fn int (*map)(struct block_node *node, uint64_t off, uint64_t len,
+			 struct block_extent *out);
 	co_fn int (*preadv)(struct block_node *node, uint64_t off,
-			    const struct iovs *iov); /* required */
+			    const struct iovs *iov); /* required without map() */
 	co_fn int (*pwritev)(struct block_node *node, uint64_t off, const struct iovs *iov,
 			     unsigned flags);
 	co_fn int (*flush)(struct block_node *node); /* default: flush the file child */
@@ -31,15 +56,43 @@ struct block_driver {
 				  uint64_t len); /* default: write zeros */
 	co_fn int (*allocate)(struct block_node *node, uint64_t off, uint64_t len);
 	co_fn int (*truncate)(struct block_node *node, uint64_t len);
+	co_fn int (*pwrite_compressed)(struct block_node *node, uint64_t off, const void *buf,
+				       size_t len);
 	co_fn int (*get_status)(struct block_node *node, uint64_t off, uint64_t len,
 				unsigned *status, uint64_t *run);
 	void *(*map_shared)(struct block_node *node, uint64_t off, size_t len);
+
+	co_fn bool (*create)(struct block_node *file, const struct block_create *what,
+			     GError **error);
+	co_fn bool (*check)(struct block_node *node, unsigned fix, struct block_check *result,
+			    GError **error);
+	json_t *(*info)(const struct block_node *node);
 };
+
+/*
+ * Which requests may still look at what was taken out of the maps: a request belongs to the epoch
+ * it began in. What was removed in epoch n may be used anew once the epoch is n + 2.
+ */
+struct block_epoch {
+	uint64_t now;
+	unsigned running[2];
+};
+/* Goes on to the next epoch if every request of the one before has ended. */
+static inline void block_epoch_advance(struct block_epoch *e)
+{
+	if (e->running[(e->now + 1) & 1] == 0)
+		e->now++;
+}
 
 struct block_node {
 	const struct block_driver *driver;
 	void *state;
 	struct block_node *file; /* the child that holds the bytes, for formats and filters */
+	/* For formats that have such: open() sets the names, the core opens the node. */
+	struct block_node *backing;
+	char *backing_name, *backing_format;
+	uint64_t cluster_size;
+	uint64_t file_id[2]; /* device and inode of a host file, for finding loops */
 	struct loop *loop;
 	char *name;
 	uint64_t length;
@@ -47,6 +100,7 @@ struct block_node {
 	bool writable;
 	unsigned refs;
 	struct co_drain drain;
+	struct block_epoch epoch;
 	struct block_stats stats;
 
 	/* The core's own: what is durable (see block.c). */
@@ -56,6 +110,11 @@ struct block_node {
 	bool flushing;
 };
 
+/* Reads as if zeros stood behind the end of the node. */
+co_fn int block_preadv_padded(struct block_node *node, uint64_t off, const struct iovs *iov);
+/* What a map() leads to, for a driver's own reads of its guest data (no statistics). */
+co_fn int block_read_mapped(struct block_node *node, uint64_t off, const struct iovs *iov);
+
 const struct block_driver *block_find_driver(const char *name);
 const struct block_driver *const *block_drivers(void); /* NULL-terminated */
 
@@ -64,6 +123,12 @@ const struct block_driver *const *block_drivers(void); /* NULL-terminated */
  * own flags, and takes over its name, length and writability.
  */
 co_fn bool block_open_child(struct block_node *node, struct opts *options, GError **error);
+/*
+ * Options for opening the plain file that an image of node names, by the rules of block_open();
+ * NULL where they forbid it. role is for the message ("backing file").
+ */
+struct opts *block_refer(struct block_node *node, const char *role, const char *name,
+			 GError **error);
 /*
  * A node made without open(): a filter over a file that is open already (its reference is taken),
  * or with NULL a writable one of length 0 that its maker fills in.

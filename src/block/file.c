@@ -1,7 +1,9 @@
 /*
  * Driver "file": a regular file or a block device of the host, through the page cache.
  *
- * Options: "filename"; "create" (make it, it must not exist); "locking" (auto, on, off). Opening,
+ * Options: "filename"; "create" (make it, it must not exist); "locking" (auto, on, off); "beneath"
+ * (a folder that "filename", then a regular file, is looked up in and must not lead out of, neither
+ * by ".." nor by symbolic links). Opening,
  * locking, truncating and looking for holes can wait for a disk or a server, so they run as jobs;
  * reads, writes, syncs and fallocate go through the loop. FUA is RWF_DSYNC, or a write and a sync
  * where that is refused.
@@ -11,11 +13,13 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <linux/falloc.h>
+#include <linux/openat2.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -53,16 +57,31 @@ static int file_fd(const struct block_node *node)
 
 /* What the job that opens works on. */
 struct open_job {
-	const char *path;
+	const char *path, *beneath;
 	bool write, auto_rdonly, create, unshare, lock;
 	/* results */
 	int fd;
 	bool made, writable, device;
-	uint64_t length;
+	uint64_t length, id[2];
 	int lock_res;
 	struct lock_holder holder;
 	const char *step;
 };
+
+static int open_beneath(const struct open_job *job, int flags)
+{
+	struct open_how how = {.flags = (uint64_t)flags,
+			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+	int dir = open(job->beneath, O_PATH | O_DIRECTORY | O_CLOEXEC), fd, saved;
+
+	if (dir < 0)
+		return -1;
+	fd = (int)syscall(SYS_openat2, dir, job->path, &how, sizeof(how));
+	saved = errno;
+	close(dir);
+	errno = saved;
+	return fd;
+}
 
 static int open_fd(struct open_job *job)
 {
@@ -71,6 +90,11 @@ static int open_fd(struct open_job *job)
 
 	job->step = job->create ? "cannot create it" : "cannot open it";
 	job->writable = job->write;
+	if (job->beneath) {
+		job->step = "cannot be opened beneath the folder of the image that names it";
+		job->fd = open_beneath(job, flags | (job->write ? O_RDWR : O_RDONLY));
+		return job->fd < 0 ? -errno : 0;
+	}
 	job->fd = open(job->path, flags | (job->write ? O_RDWR : O_RDONLY), 0666);
 	if (job->fd < 0 && job->write && job->auto_rdonly && !job->create &&
 	    (errno == EACCES || errno == EROFS || errno == EPERM || errno == ETXTBSY)) {
@@ -89,7 +113,9 @@ static int look_at(struct open_job *job)
 	job->step = "cannot look at it";
 	if (fstat(job->fd, &st) < 0)
 		return -errno;
-	job->device = S_ISBLK(st.st_mode);
+	job->device = S_ISBLK(st.st_mode) && !job->beneath;
+	job->id[0] = st.st_dev;
+	job->id[1] = st.st_ino;
 	job->step = "is no regular file and no block device";
 	if (!S_ISREG(st.st_mode) && !job->device)
 		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
@@ -195,7 +221,14 @@ static co_fn bool file_open(struct block_node *node, struct opts *options, GErro
 	if (!opts_get_bool(options, "create", &job.create, error) ||
 	    !opts_get_enum(options, "locking", names, &locking, error))
 		return false;
+	job.beneath = opts_get(options, "beneath");
+	if (job.beneath) {
+		g_free(node->name);
+		node->name = g_build_filename(job.beneath, job.path, NULL);
+	}
 	job.write = node->flags & BLOCK_RDWR;
+	if (job.create && job.beneath)
+		return err_set(error, EINVAL, "create=on and beneath exclude each other");
 	if (job.create && !job.write)
 		return err_set(error, EINVAL, "create=on needs write access");
 	job.auto_rdonly = node->flags & BLOCK_AUTO_RDONLY;
@@ -209,6 +242,7 @@ static co_fn bool file_open(struct block_node *node, struct opts *options, GErro
 	if (!job.device)
 		file_inline_init(&file->at_once, job.fd);
 	node->length = job.length;
+	memcpy(node->file_id, job.id, sizeof(job.id));
 	node->writable = job.writable;
 	return locks_ok(node, &job, (enum locking)locking, error);
 }

@@ -3,26 +3,36 @@
  *
  * Options: "offset" and "size" (default: from offset to the end of the child); "file.*" or
  * "filename" for the child. A child that grows or shrinks later does not move the window;
- * truncating is passed on only without a window.
+ * truncating is passed on only without a window. "guard": the image is raw because nothing else was
+ * seen in it; what would make its first sector look like another format is refused with -EPERM,
+ * since whoever opens it next by its looks would follow what a guest wrote there.
  */
 #include "block/drivers.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 struct raw {
 	uint64_t start;
 	bool window;
+	bool guard;
+	struct co_mutex first_sector; /* held from the look at it to the write */
+	struct log_limit refusals;
 };
+
+enum { SECTOR = BLOCK_PROBE_LEN };
 
 static co_fn bool raw_open(struct block_node *node, struct opts *options, GError **error)
 {
 	struct raw *raw = node->state;
 	uint64_t size = 0;
 
-	if (!opts_get_size(options, "offset", &raw->start, error) ||
+	if (!opts_get_bool(options, "guard", &raw->guard, error) ||
+	    !opts_get_size(options, "offset", &raw->start, error) ||
 	    !opts_get_size(options, "size", &size, error))
 		return false;
 	if (!block_open_child(node, options, error))
@@ -43,11 +53,55 @@ static co_fn bool raw_open(struct block_node *node, struct opts *options, GError
 	return true;
 }
 
-static co_fn int raw_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)
+static co_fn int raw_map(struct block_node *node, uint64_t off, uint64_t len,
+			 struct block_extent *out)
 {
 	struct raw *raw = node->state;
 
-	return block_preadv(node->file, raw->start + off, iov);
+	*out = (struct block_extent){
+		.place = PLACE_FILE, .child = node->file, .off = raw->start + off, .len = len};
+	return 0;
+}
+
+/* Whether the first sector may become what iov (NULL: zeros) makes of it from off on. */
+static co_fn int look_first(struct block_node *node, uint64_t off, const struct iovs *iov,
+			    uint64_t len)
+{
+	struct raw *raw = node->state;
+	uint8_t head[SECTOR] = {0};
+	size_t there = MIN(node->length, (uint64_t)SECTOR), part = MIN(len, there - off);
+	const char *format;
+	int res = block_pread(node->file, raw->start, head, there);
+
+	if (res < 0)
+		return res;
+	if (iov)
+		iovs_get(iov, 0, head + off, part);
+	else
+		memset(head + off, 0, part);
+	format = block_probe(head, there, node->name);
+	if (!strcmp(format, "raw"))
+		return 0;
+	log_limited(&raw->refusals, LOG_WARN, "block",
+		    "%s: refused a write that would make it look like format \"%s\"; it was opened "
+		    "without saying that it is raw",
+		    node->name, format);
+	return -EPERM;
+}
+
+static co_fn int guarded_write(struct block_node *node, uint64_t off, const struct iovs *iov,
+			       uint64_t len, unsigned flags)
+{
+	struct raw *raw = node->state;
+	int res;
+
+	co_mutex_lock(&raw->first_sector);
+	res = look_first(node, off, iov, len);
+	if (res == 0)
+		res = iov ? block_pwritev(node->file, raw->start + off, iov, flags)
+			  : block_discard_zero(node->file, raw->start + off, len);
+	co_mutex_unlock(&raw->first_sector);
+	return res;
 }
 
 static co_fn int raw_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
@@ -55,6 +109,8 @@ static co_fn int raw_pwritev(struct block_node *node, uint64_t off, const struct
 {
 	struct raw *raw = node->state;
 
+	if (raw->guard && off < SECTOR)
+		return guarded_write(node, off, iov, iov->len, flags);
 	return block_pwritev(node->file, raw->start + off, iov, flags);
 }
 
@@ -62,7 +118,25 @@ static co_fn int raw_discard_zero(struct block_node *node, uint64_t off, uint64_
 {
 	struct raw *raw = node->state;
 
+	if (raw->guard && off < SECTOR)
+		return guarded_write(node, off, NULL, len, 0);
 	return block_discard_zero(node->file, raw->start + off, len);
+}
+
+static co_fn bool raw_create(struct block_node *file, const struct block_create *what,
+			     GError **error)
+{
+	static const char *const modes[] = {"off", "falloc", "full", NULL};
+	int mode = 0, res;
+
+	if (what->backing_name)
+		return err_set(error, ENOTSUP, "a raw image has no backing file");
+	if (!opts_get_enum(what->options, "preallocation", modes, &mode, error))
+		return false;
+	res = block_truncate(file, what->length);
+	if (res == 0 && mode > 0)
+		res = block_allocate(file, 0, what->length);
+	return res == 0 || err_set_errno(error, -res, "cannot give it its size");
 }
 
 static co_fn int raw_allocate(struct block_node *node, uint64_t off, uint64_t len)
@@ -79,14 +153,6 @@ static co_fn int raw_truncate(struct block_node *node, uint64_t len)
 	return raw->window ? -ENOTSUP : block_truncate(node->file, len);
 }
 
-static co_fn int raw_get_status(struct block_node *node, uint64_t off, uint64_t len,
-				unsigned *status, uint64_t *run)
-{
-	struct raw *raw = node->state;
-
-	return block_get_status(node->file, raw->start + off, len, status, run);
-}
-
 static void *raw_map_shared(struct block_node *node, uint64_t off, size_t len)
 {
 	struct raw *raw = node->state;
@@ -99,11 +165,11 @@ const struct block_driver block_raw = {
 	.kind = BLOCK_FORMAT,
 	.state_size = sizeof(struct raw),
 	.open = raw_open,
-	.preadv = raw_preadv,
+	.map = raw_map,
 	.pwritev = raw_pwritev,
 	.discard_zero = raw_discard_zero,
 	.allocate = raw_allocate,
 	.truncate = raw_truncate,
-	.get_status = raw_get_status,
 	.map_shared = raw_map_shared,
+	.create = raw_create,
 };

@@ -33,7 +33,7 @@ static void test_drivers_are_listed_once(void)
 	for (unsigned i = 0; all[i]; i++) {
 		assert_ptr_equal(block_find_driver(all[i]->name), all[i]);
 		assert_non_null(all[i]->open);
-		assert_non_null(all[i]->preadv);
+		assert_true(all[i]->preadv || all[i]->map);
 	}
 	assert_null(block_find_driver(""));
 }

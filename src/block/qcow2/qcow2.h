@@ -1,0 +1,191 @@
+/* What the files of the qcow2 driver share. */
+#pragma once
+
+#include "block/driver.h"
+#include "block/qcow2/format.h"
+
+/*
+ * A cache of pieces of metadata, kept by their offset in the file. Memory is bounded; the pieces
+ * used longest ago go first.
+ */
+struct meta_piece;
+struct meta_cache {
+	size_t piece_len;
+	unsigned max, n, n_dirty;
+	struct meta_piece **buckets; /* max of them, a power of two */
+	struct meta_piece *newest, *oldest;
+	struct co_queue loaded; /* wakes whoever waits for a piece that is being read */
+};
+
+bool meta_cache_init(struct meta_cache *c, size_t piece_len, size_t bytes);
+void meta_cache_fini(struct meta_cache *c);
+/*
+ * The piece that covers off of the file (zeros behind its end): *data points at off itself and is
+ * valid until the next yield. -EIO and the like when it cannot be read.
+ */
+co_fn int meta_cache_get(struct meta_cache *c, struct block_node *file, uint64_t off,
+			 const uint8_t **data);
+/* The same to be changed before the next yield: stays in memory until meta_cache_write(). */
+co_fn int meta_cache_edit(struct meta_cache *c, struct block_node *file, uint64_t off,
+			  uint8_t **data);
+/* Writes what was changed, in the order of offsets. Nobody may edit meanwhile. */
+co_fn int meta_cache_write(struct meta_cache *c, struct block_node *file);
+/* The range is something else now. */
+void meta_cache_forget(struct meta_cache *c, uint64_t off, uint64_t len);
+/* Whether changes should be written before there are more of them. */
+static inline bool meta_cache_is_full(const struct meta_cache *c)
+{
+	return c->n_dirty > c->max / 2;
+}
+
+/* A table in memory whose changed entries are written a sector at a time. */
+struct qcow2_table {
+	uint64_t *v; /* host byte order */
+	uint32_t n;
+	uint64_t off;
+	uint8_t *dirty; /* one for each sector */
+	bool any_dirty;
+};
+bool qcow2_table_init(struct qcow2_table *t, uint32_t n, uint64_t off);
+void qcow2_table_fini(struct qcow2_table *t);
+void qcow2_table_set(struct qcow2_table *t, uint32_t i, uint64_t value);
+co_fn int qcow2_table_read(struct qcow2_table *t, struct block_node *file);
+co_fn int qcow2_table_write(struct qcow2_table *t, struct block_node *file, bool all);
+
+struct qcow2_snapshot {
+	uint64_t l1_off;
+	uint32_t l1_entries;
+	uint32_t date_s, date_ns;
+	uint64_t clock_ns, vm_state_bytes, size;
+	char *id, *name;
+};
+
+struct qcow2 {
+	struct qcow2_header h;
+	struct qcow2_table l1;
+	struct meta_cache l2;
+	struct block_node *data; /* where guest data lie: the file child, or the data file */
+	GArray *snapshots;       /* struct qcow2_snapshot */
+	uint64_t snap_table_len;
+	uint8_t *unpacked;      /* the compressed cluster seen last, for reads of parts of it */
+	uint64_t unpacked_host; /* its entry's offset; 0: none */
+
+	/* For writing; see commit.c. */
+	struct co_mutex lock; /* who changes metadata holds it */
+	struct qcow2_table reftable;
+	uint64_t old_reftable_off;
+	struct meta_cache refs;
+	GHashTable *meta;       /* numbers of the clusters that hold tables */
+	uint64_t free_guess;    /* no cluster below is free */
+	uint64_t fresh_end;     /* bytes of the file from here on were never anything but zeros */
+	uint64_t used_end;      /* of the clusters in use */
+	GArray *freed, *ripe;   /* struct qcow2_free: not yet durably without reference; so */
+	uint64_t pack_off;      /* where the next compressed cluster may go on; 0: nowhere */
+	struct qcow2_job *jobs; /* requests that change the mapping of clusters */
+	uint32_t old_reftable_clusters;
+	bool own_data;       /* data is a reference of ours */
+	bool reftable_moves; /* to reftable.off; until the commit the file has the old one at */
+	bool grown;          /* the file is longer than what is used */
+	bool broken;         /* an inconsistency was met: no more writes */
+};
+
+struct qcow2_free {
+	uint64_t cluster, epoch;
+};
+
+/* A request that maps guest clusters [first, first + n) anew; others wait. */
+struct qcow2_job {
+	uint64_t first, n;
+	struct qcow2_job *next;
+	struct co_queue waiting;
+};
+
+static inline uint64_t qcow2_cluster(const struct qcow2 *q)
+{
+	return (uint64_t)1 << q->h.cluster_bits;
+}
+static inline unsigned qcow2_entry_len(const struct qcow2 *q)
+{
+	return q->h.incompatible & QCOW2_EXTENDED_L2 ? 16 : 8;
+}
+static inline uint64_t qcow2_l2_entries(const struct qcow2 *q)
+{
+	return qcow2_cluster(q) / qcow2_entry_len(q);
+}
+static inline unsigned qcow2_subclusters(const struct qcow2 *q)
+{
+	return q->h.incompatible & QCOW2_EXTENDED_L2 ? QCOW2_SUBCLUSTERS : 1;
+}
+
+/* map.c */
+co_fn int qcow2_map(struct block_node *node, uint64_t off, uint64_t len, struct block_extent *out);
+/* The entry of the cluster at off: 0 with *e, or -errno. */
+co_fn int qcow2_lookup(struct block_node *node, uint64_t off, struct qcow2_entry *e);
+
+/* n entries from off on, as get_entries() of map.c: at most what one piece of a table holds. */
+co_fn int qcow2_entries(struct block_node *node, uint64_t off, const uint8_t **data, uint64_t *n);
+
+/* refcount.c. With the lock held. */
+uint64_t qcow2_ref_get(const uint8_t *block, uint64_t i, unsigned order);
+void qcow2_ref_set(uint8_t *block, uint64_t i, unsigned order, uint64_t value);
+co_fn int qcow2_ref(struct block_node *node, uint64_t cluster, uint64_t *value);
+/* -ERANGE: the counter is too narrow. */
+co_fn int qcow2_ref_change(struct block_node *node, uint64_t cluster, int delta);
+/* min to want clusters in a row: *off, *got. They have a count of 1. */
+co_fn int qcow2_alloc(struct block_node *node, uint64_t want, uint64_t min, uint64_t *off,
+		      uint64_t *got);
+/* One cluster of zeros for a table. */
+co_fn int qcow2_alloc_table(struct block_node *node, uint64_t *off);
+/* Gives back what was never referred to. */
+co_fn void qcow2_unalloc(struct block_node *node, uint64_t off, uint64_t n);
+co_fn int qcow2_zero_clusters(struct block_node *node, uint64_t off, uint64_t n);
+
+/* commit.c */
+co_fn bool qcow2_start_writing(struct block_node *node, GError **error);
+co_fn void qcow2_stop_writing(struct block_node *node);
+/* With the lock held: writes metadata in the order that survives a power cut. */
+co_fn int qcow2_commit(struct block_node *node, bool durable);
+/* Takes the lock, and makes room in the caches. */
+co_fn int qcow2_lock(struct block_node *node);
+co_fn int qcow2_flush(struct block_node *node);
+/* With the lock held: one reference to the cluster at off goes once the commit is durable. */
+void qcow2_free_later(struct qcow2 *q, uint64_t off);
+/* What e refers to. */
+void qcow2_free_entry(struct qcow2 *q, const struct qcow2_entry *e);
+/* Something is where it cannot be: marks the image, refuses further writes; returns -EIO. */
+co_fn int qcow2_broken(struct block_node *node, const char *what, uint64_t off);
+bool qcow2_is_meta(const struct qcow2 *q, uint64_t off, uint64_t n);
+void qcow2_add_meta(struct qcow2 *q, uint64_t off, uint64_t n);
+void qcow2_remove_meta(struct qcow2 *q, uint64_t off, uint64_t n);
+
+/* write.c */
+co_fn int qcow2_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
+			unsigned flags);
+/* Waits while another request maps one of them anew: true, look again; else it is entered. */
+co_fn bool qcow2_job_waits(struct qcow2 *q, struct qcow2_job *job);
+void qcow2_job_done(struct qcow2 *q, struct qcow2_job *job);
+/* With the lock held: sets the entries of n clusters to value, value + step, ...; what they were
+ * is freed. They lie in one piece of a table. */
+co_fn int qcow2_link(struct block_node *node, uint64_t cluster, uint64_t n, uint64_t value,
+		     uint64_t step);
+bool qcow2_reads_zero(const struct block_node *node, const struct qcow2_entry *e, uint64_t off);
+
+/* zero.c */
+co_fn int qcow2_discard_zero(struct block_node *node, uint64_t off, uint64_t len);
+co_fn int qcow2_truncate(struct block_node *node, uint64_t len);
+
+co_fn int qcow2_pwrite_compressed(struct block_node *node, uint64_t off, const void *buf,
+				  size_t len);
+
+/* create.c, check.c */
+co_fn bool qcow2_create(struct block_node *file, const struct block_create *what, GError **error);
+co_fn bool qcow2_check(struct block_node *node, unsigned fix, struct block_check *result,
+		       GError **error);
+
+/* compress.c: reads of what map() calls PLACE_DRIVER. */
+co_fn int qcow2_preadv(struct block_node *node, uint64_t off, const struct iovs *iov);
+bool qcow2_can_unpack(unsigned codec);
+
+/* snapshot.c */
+co_fn bool qcow2_read_snapshots(struct block_node *node, GError **error);
+void qcow2_free_snapshots(struct qcow2 *q);

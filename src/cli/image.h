@@ -1,0 +1,26 @@
+/* What the subcommands of "image" share. */
+#pragma once
+
+#include "block/block.h"
+#include "cli/cli.h"
+
+/* Options that those which open an image have: see image_open(). */
+#define IMAGE_OPTIONS                                                          \
+	{"format", "FORMAT", 'f'}, {"image-opts"}, {"force-share", NULL, 'U'}, \
+	{                                                                      \
+		"allow-references"                                             \
+	}
+
+/*
+ * Opens name as the options say: --format, --image-opts (name is then key=value,...),
+ * --force-share, --allow-references. format overrides the first.
+ */
+co_fn struct block_node *image_open(const struct args *a, const char *name, const char *format,
+				    unsigned flags, GError **error);
+/* Makes the file, or empties it; *made: it was not there. */
+co_fn struct block_node *image_make_file(const char *path, bool *made, GError **error);
+/* With what -o says, a repeated option; NULL on error. */
+struct opts *image_create_options(const struct args *a, GError **error);
+bool image_wants_json(const struct args *a);
+/* "10M" and the like: what is this many sectors long. */
+bool image_parse_size(const char *text, uint64_t *bytes, GError **error);
