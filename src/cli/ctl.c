@@ -21,27 +21,55 @@ static json_t *file_argument(const char *path, GError **error)
 	return j;
 }
 
-/*
- * A path in an option text is ours, not the daemon's: it stands at its very beginning, or behind
- * key. always: also without a slash in it.
- */
-static json_t *spec_argument(const char *spec, const char *key, bool always, GError **error)
+static json_t *utf8_or_error(const char *text, GError **error)
 {
-	const char *path = g_str_has_prefix(spec, key) ? spec + strlen(key) : spec;
-	size_t first = strcspn(path, ",=");
-	bool is_path =
-		*path != '/' && first && path[first] != '=' && (always || memchr(path, '/', first));
+	json_t *j = json_string(text);
+
+	if (!j)
+		err_set(error, EILSEQ, "%s: it is not UTF-8, which the control socket needs", text);
+	return j;
+}
+
+/* text with "/our/folder/" put in at a place, its commas doubled. */
+static char *insert_folder(const char *text, size_t at)
+{
 	g_autofree char *cwd = g_get_current_dir();
 	g_auto(GStrv) parts = g_strsplit(cwd, ",", -1);
 	g_autofree char *doubled = g_strjoinv(",,", parts);
-	g_autofree char *full =
-		is_path ? g_strdup_printf("%.*s%s/%s", (int)(path - spec), spec, doubled, path)
-			: g_strdup(spec);
-	json_t *j = json_string(full);
 
-	if (!j)
-		err_set(error, EILSEQ, "%s: it is not UTF-8, which the control socket needs", spec);
-	return j;
+	return g_strdup_printf("%.*s%s/%s", (int)at, text, doubled, text + at);
+}
+
+/*
+ * A relative path in an option text is meant from here, not from the daemon's folder. It is the
+ * first value, perhaps behind its key. A device's is one only with a slash in it, or behind
+ * "unix:"; behind "exec:" it is the first word of the command.
+ */
+static json_t *device_argument(const char *spec, GError **error)
+{
+	size_t at = g_str_has_prefix(spec, "driver=") ? strlen("driver=") : 0;
+	bool is_exec = g_str_has_prefix(spec + at, "exec:");
+	bool is_unix = g_str_has_prefix(spec + at, "unix:");
+	g_autofree char *full = NULL;
+	size_t len;
+
+	at += is_exec || is_unix ? strlen("exec:") : 0;
+	len = strcspn(spec + at, is_exec ? ", " : ",=");
+	if (spec[at] != '/' && (is_unix ? len > 0 : memchr(spec + at, '/', len) != NULL) &&
+	    !g_str_has_prefix(spec + at, "tcp:"))
+		full = insert_folder(spec, at);
+	return utf8_or_error(full ? full : spec, error);
+}
+
+static json_t *disk_argument(const char *spec, GError **error)
+{
+	size_t at = g_str_has_prefix(spec, "file=") ? strlen("file=") : 0;
+	size_t len = strcspn(spec + at, ",=");
+	g_autofree char *full = NULL;
+
+	if (len && spec[at] != '/' && spec[at + len] != '=')
+		full = insert_folder(spec, at);
+	return utf8_or_error(full ? full : spec, error);
 }
 
 static bool set_argument(json_t *j, const char *key, json_t *value)
@@ -106,12 +134,10 @@ static bool fill_arguments(const struct args *a, const char *command, json_t *j,
 	bool insert = !strcmp(command, "insert");
 
 	if (!strcmp(command, "add-device"))
-		return set_argument(j, "device",
-				    spec_argument(args_operand(a, 1), "driver=", false, error)) &&
+		return set_argument(j, "device", device_argument(args_operand(a, 1), error)) &&
 		       set_argument(j, "socket", file_argument(args_operand(a, 2), error));
 	if (!strcmp(command, "add-disk"))
-		return set_argument(j, "disk",
-				    spec_argument(args_operand(a, 1), "file=", true, error));
+		return set_argument(j, "disk", disk_argument(args_operand(a, 1), error));
 	if (!strcmp(command, "plug") || !strcmp(command, "unplug"))
 		return fill_slot(a, j, error);
 	if (n > insert && !set_name(j, "id", args_operand(a, 1), error))

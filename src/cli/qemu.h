@@ -18,6 +18,7 @@ struct qemu_memory {     /* what the user's arguments say */
 	char *mem_path;  /* -mem-path, or NULL */
 	bool daemonize;
 	GPtrArray *memdevs;   /* ids that -numa node,memdev= names */
+	GPtrArray *plugged;   /* the same of -device pc-dimm,memdev= and the like */
 	GHashTable *backends; /* id -> struct qemu_backend, of -object memory-backend-... */
 };
 
@@ -28,8 +29,8 @@ struct qemu_memory {     /* what the user's arguments say */
 bool qemu_memory_parse(struct qemu_memory *m, char *const *args, GError **error);
 void qemu_memory_fini(struct qemu_memory *m);
 /*
- * Whether the machine has shared memory already: *shared; an error when it has memory of its own
- * that is not shared.
+ * Whether the machine has shared memory already: *shared; an error when it has memory of its own,
+ * or some that is plugged in, that is not shared.
  */
 bool qemu_memory_is_shared(const struct qemu_memory *m, bool *shared, GError **error);
 /* What QEMU takes without -m, by the program's name. */

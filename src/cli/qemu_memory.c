@@ -1,4 +1,11 @@
-/* Memory in QEMU's command line: see qemu.h. */
+/*
+ * Memory in QEMU's command line: see qemu.h.
+ *
+ * Memory that is not shared must be found here, before the machine starts. QEMU hands the
+ * descriptor of a memory-backend-memfd,share=off to a vfio-user server like any other, while the
+ * guest writes to private copies of its pages: the server maps zeroes or old data, and nothing
+ * about the descriptor (type, size, seals) tells it.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -115,6 +122,19 @@ static bool take_numa(struct qemu_memory *m, struct opts *o, GError **error)
 	return true;
 }
 
+/* Memory modules bring guest memory as well; other devices with a memdev mean their BAR. */
+static bool take_device(struct qemu_memory *m, struct opts *o, GError **error)
+{
+	const char *driver = opts_get(o, "driver"), *memdev = opts_get(o, "memdev");
+
+	(void)error;
+	if (driver && memdev &&
+	    (!strcmp(driver, "pc-dimm") || !strcmp(driver, "nvdimm") ||
+	     g_str_has_prefix(driver, "virtio-mem") || g_str_has_prefix(driver, "virtio-pmem")))
+		g_ptr_array_add(m->plugged, g_strdup(memdev));
+	return true;
+}
+
 static const struct taken {
 	const char *name; /* of the option, and of the section of a -readconfig file */
 	const char *implied;
@@ -126,6 +146,7 @@ static const struct taken {
 	{"M", "type", take_machine},
 	{"object", "qom-type", take_object},
 	{"numa", "type", take_numa},
+	{"device", "driver", take_device},
 };
 
 static const struct taken *find_taken(const char *name)
@@ -201,6 +222,7 @@ bool qemu_memory_parse(struct qemu_memory *m, char *const *args, GError **error)
 {
 	memset(m, 0, sizeof(*m));
 	m->memdevs = g_ptr_array_new_with_free_func(g_free);
+	m->plugged = g_ptr_array_new_with_free_func(g_free);
 	m->backends = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, backend_free);
 	for (unsigned i = 0; args[i]; i++) {
 		const char *name = args[i], *value = args[i + 1];
@@ -230,6 +252,8 @@ void qemu_memory_fini(struct qemu_memory *m)
 	g_free(m->mem_path);
 	if (m->memdevs)
 		g_ptr_array_free(m->memdevs, TRUE);
+	if (m->plugged)
+		g_ptr_array_free(m->plugged, TRUE);
 	if (m->backends)
 		g_hash_table_unref(m->backends);
 	memset(m, 0, sizeof(*m));
@@ -272,6 +296,10 @@ bool qemu_memory_is_shared(const struct qemu_memory *m, bool *shared, GError **e
 		return false;
 	for (unsigned i = 0; i < m->memdevs->len; i++) {
 		if (!check_backend(m, m->memdevs->pdata[i], error))
+			return false;
+	}
+	for (unsigned i = 0; i < m->plugged->len; i++) {
+		if (!check_backend(m, m->plugged->pdata[i], error))
 			return false;
 	}
 	return true;

@@ -75,7 +75,7 @@ static void end_error_line(struct remote *r)
 {
 	if (!r->err_line->len)
 		return;
-	remote_say(r, LOG_INFO, r->err_line->str, r->err_line->len);
+	remote_say(r, LOG_WARN, r->err_line->str, r->err_line->len);
 	g_free(r->err_last);
 	r->err_last = g_strndup(r->err_line->str, r->err_line->len);
 	g_string_truncate(r->err_line, 0);

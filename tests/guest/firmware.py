@@ -14,7 +14,7 @@ import trixie
 from channel import GuestError
 from harness import LOGS, Process, qemu_command
 
-TIMEOUT = 150       # for hangs only
+TIMEOUT = 400       # for hangs only: OVMF takes minutes on a loaded host
 GRUB_CONFIG = "serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n"
 GRUB_MODULES = ("biosdisk", "serial", "terminal", "normal", "echo", "ls", "hashsum", "gcry_sha256")
 DATA = 512 << 10

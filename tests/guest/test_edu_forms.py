@@ -1,7 +1,7 @@
 """The teaching device in every form it can have, side by side in one guest that `outboard run` started.
 
-One driver, edu.c, judges them all: built in, a plug-in made from the installed header, Python, and a program
-that is spoken to in lines of JSON.
+One driver, edu.c, judges them all: built in, a plug-in made from the installed header, Python, C++ (examples/),
+and a program that is spoken to in lines of JSON.
 """
 
 import os
@@ -41,8 +41,10 @@ def build_plugin(work):
 
 def forms(work):
     """What follows --device for each form, by its name."""
+    run("c++", "-std=c++17", "-O2", "-o", work / "edu-cpp", ROOT / "examples/device-cpp/edu.cc")
     python = f"{ROOT}/examples/device-python/edu.py"
     return {"built in": f"edu,{MASK}", "plug-in": f"{build_plugin(work)},{MASK}", "Python": f"{python},{MASK}",
+            "C++": f"exec:{work}/edu-cpp,{MASK}",
             "lines of JSON": f"exec:env PYTHONPATH={ROOT}/python /usr/bin/python3 {python} --text,{MASK}"}
 
 

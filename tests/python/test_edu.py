@@ -11,10 +11,24 @@ from conftest import ROOT, Daemon
 EDU = ROOT / "examples/device-python/edu.py"
 
 
-def test_edu(daemon):
-    d = daemon(EDU, properties={"dma-mask": "0xffff"})
+@pytest.fixture(name="edu", params=["python", "c++"])
+def fixture_edu(request, tmp_path):
+    """The example in one of its languages, with a mask for its addresses."""
+    argv = [sys.executable, EDU]
+    if request.param == "c++":
+        argv = [tmp_path / "edu"]
+        subprocess.run(["c++", "-std=c++17", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-fsanitize=address,undefined",
+                        "-fno-sanitize-recover", "-o", argv[0], ROOT / "examples/device-cpp/edu.cc"], check=True)
+    started = Daemon(argv, properties={"dma-mask": "0xffff"})
+    yield started
+    started.child.kill()
+    started.child.wait()
+
+
+def test_edu(edu):
+    d = edu
     d.reset("start")
-    assert d.described["bars"][0]["size"] == 1 << 20 and d.described["class"] == 0x00ff00
+    assert d.described["bars"][0]["size"] == 1 << 20 and int(str(d.described["class"]), 0) == 0x00ff00
     assert d.read(0) == 0x010000ed and d.read(0, 8) == (1 << 64) - 1
     d.write(4, 0x12345678)
     assert d.read(4) == 0xedcba987

@@ -104,6 +104,42 @@ static void test_backends(void **state)
 	says(&error, "-mem-path /dev/hugepages");
 }
 
+#define MAIN_MEMORY "-object", "memory-backend-memfd,id=a,size=1G", "-M", "memory-backend=a"
+
+/* Modules are guest memory too, but they do not replace that of the machine. */
+static void test_plugged(void **state)
+{
+	static char *const devices[] = {
+		"pc-dimm,memdev=b",
+		"nvdimm,id=n,memdev=b",
+		"virtio-mem-pci,memdev=b,requested-size=1G",
+		"virtio-pmem-pci,memdev=b",
+		"driver=pc-dimm,memdev=b",
+		"{\"driver\":\"pc-dimm\",\"memdev\":\"b\"}",
+	};
+	GError *error = NULL;
+
+	(void)state;
+	for (unsigned i = 0; i < G_N_ELEMENTS(devices); i++) {
+		parse(MAIN_MEMORY, "-object", "memory-backend-memfd,id=b,size=1G,share=off",
+		      "-device", devices[i]);
+		assert_false(shared(&error));
+		says(&error, "memory backend 'b' is not shared");
+		parse(MAIN_MEMORY, "-object", "memory-backend-memfd,id=b,size=1G", "-device",
+		      devices[i]);
+		assert_true(shared(&error));
+		assert_null(error);
+		parse("-object", "memory-backend-memfd,id=b,size=1G", "-device", devices[i]);
+		assert_false(shared(&error)); /* the main memory is still to be added */
+		assert_null(error);
+	}
+	parse(MAIN_MEMORY, "-object", "memory-backend-file,id=b,size=1M,mem-path=/x", "-device",
+	      "ivshmem-plain,memdev=b");
+	assert_true(shared(&error));
+	parse("-device", "e1000", "-m", "1G");
+	assert_int_equal(memory.bytes, 1024 * MIB);
+}
+
 static void test_readconfig(void **state)
 {
 	static const char text[] =
@@ -255,11 +291,17 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),    cmocka_unit_test(test_bad_size),
-		cmocka_unit_test(test_backends), cmocka_unit_test(test_readconfig),
-		cmocka_unit_test(test_find),     cmocka_unit_test(test_version),
-		cmocka_unit_test(test_paste),    cmocka_unit_test(test_too_old_for_devices),
-		cmocka_unit_test(test_added),    cmocka_unit_test(test_daemonize),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_bad_size),
+		cmocka_unit_test(test_backends),
+		cmocka_unit_test(test_plugged),
+		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_version),
+		cmocka_unit_test(test_readconfig),
+		cmocka_unit_test(test_paste),
+		cmocka_unit_test(test_too_old_for_devices),
+		cmocka_unit_test(test_added),
+		cmocka_unit_test(test_daemonize),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, teardown);
