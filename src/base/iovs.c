@@ -26,10 +26,11 @@ struct walk {
 
 static struct walk walk_start(const struct iovs *l, size_t off, size_t len)
 {
-	struct walk w = {l->v, l->v + l->n, off, 0};
+	struct walk w = {l->v, l->v, off, 0};
 
-	if (off >= l->len)
+	if (off >= l->len) /* also where there is no array */
 		return w;
+	w.end = l->v + l->n;
 	w.left = len < l->len - off ? len : l->len - off;
 	return w;
 }

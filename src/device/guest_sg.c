@@ -160,14 +160,13 @@ static co_fn int begin_bounced(struct guest_sg *g, unsigned flags)
 
 co_fn int guest_sg_begin(struct guest_sg *g, unsigned flags, struct iovs *iov)
 {
-	int n = 0;
+	int n;
 
 	assert(!g->is_busy && (flags == OB_DMA_READ || flags == OB_DMA_WRITE));
 	g->m = NULL;
 	g->flags = flags;
-	g->is_busy = true; /* also while the coroutine sleeps */
-	if (g->len)
-		n = map(g, flags);
+	g->is_busy = true;                                     /* also while the coroutine sleeps */
+	n = g->len ? map(g, flags) : want_pieces(g, ROOM_MIN); /* an array, also if of nothing */
 	if (n == -EWOULDBLOCK || n == -E2BIG)
 		n = begin_bounced(g, flags);
 	if (n < 0) {

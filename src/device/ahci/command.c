@@ -486,7 +486,7 @@ static co_fn void fetch(struct ahci_slot *s)
 	struct ahci_port *p = s->port;
 	struct ob_dev *dev = p->h->dev;
 	uint8_t raw[HEADER_LEN], table[TABLE_HEAD_LEN];
-	struct ahci_header h;
+	struct ahci_header h = {0};
 	struct ahci_cfis f;
 	int res;
 

@@ -299,12 +299,13 @@ static bool plug_all(struct ahci *h, GError **error)
 	struct device_unit unit;
 
 	for (unsigned i = 0; units && units->nth(units->opaque, i, &unit); i++) {
-		if (i == h->n_ports)
+		if (i == h->n_ports) {
 			return err_set(
 				error, ENOSPC,
 				"more disks and drives than its %u ports: give ports=, or say "
 				"which with port0=ID",
 				h->n_ports);
+		}
 		if (!ahci_port_plug(h->ports[i], &unit, error))
 			return false;
 	}
