@@ -38,7 +38,7 @@ while read -r line; do
 	'{"op":"write",'*'"offset":0,'*) count=$(number value) ;;
 	'{"op":"write",'*'"offset":4,'*)
 		leds=$(number value)
-		echo "{\"op\":\"log\",\"level\":\"info\",\"text\":\"the LEDs show $leds\"}"
+		echo "{\"op\":\"log\",\"level\":\"warn\",\"text\":\"the LEDs show $leds\"}"
 		;;
 	esac
 done

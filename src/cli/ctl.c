@@ -20,16 +20,35 @@ static json_t *file_argument(const char *path, GError **error)
 	return j;
 }
 
-/* A plug-in's path is ours, not the daemon's; it stands first, up to a comma or its end. */
+/* Of a program's address or command: how much of spec stands before the path; 0: it is none. */
+static size_t program_prefix(const char *spec)
+{
+	static const char *const prefixes[] = {"exec:", "unix:"};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(prefixes); i++) {
+		if (g_str_has_prefix(spec, prefixes[i]))
+			return strlen(prefixes[i]);
+	}
+	return 0;
+}
+
+/*
+ * The path of a plug-in, a program or a socket is ours, not the daemon's; it stands first, up to a
+ * comma, a blank (of a command) or its end. A command in quotes is left as it is.
+ */
 static json_t *device_argument(const char *spec, GError **error)
 {
-	size_t first = strcspn(spec, ",=");
+	size_t prefix = program_prefix(spec);
+	const char *path = spec + prefix;
+	size_t first = strcspn(path, prefix ? ", '\"\\" : ",=");
+	bool is_ours = *path != '/' && !g_str_has_prefix(spec, "tcp:") &&
+		       (memchr(path, '/', first) || g_str_has_prefix(spec, "unix:"));
 	g_autofree char *cwd = g_get_current_dir();
 	g_auto(GStrv) parts = g_strsplit(cwd, ",", -1);
 	g_autofree char *doubled = g_strjoinv(",,", parts);
-	g_autofree char *full = *spec != '/' && memchr(spec, '/', first)
-					? g_strconcat(doubled, "/", spec, NULL)
-					: g_strdup(spec);
+	g_autofree char *full =
+		is_ours ? g_strdup_printf("%.*s%s/%s", (int)prefix, spec, doubled, path)
+			: g_strdup(spec);
 	json_t *j = json_string(full);
 
 	if (!j)

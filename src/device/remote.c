@@ -101,7 +101,7 @@ static co_fn void begin_again(struct remote *r, uint64_t *wait_ns)
 		if (r->closing)
 			return;
 		if (begin(r, &error)) {
-			log_line(LOG_INFO, r->name, "%s is back", r->target->shown);
+			log_line(LOG_WARN, r->name, "%s is back", r->target->shown);
 			return;
 		}
 		if (!r->closing && g_strcmp0(said, error->message) != 0) {
