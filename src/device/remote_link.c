@@ -142,14 +142,15 @@ static void blame(struct remote *r, uint64_t now)
 	const struct remote_wait *w = r->oldest;
 	unsigned ms = (unsigned)(r->timeout_ns / 1000000);
 
-	if (!w || w->since_ns + r->timeout_ns > now)
+	if (!w || w->since_ns + r->timeout_ns > now) {
 		remote_broke(r, "does not read what it is sent for %u ms", ms);
-	else if (w->type == REMOTE_RESET)
+	} else if (w->type == REMOTE_RESET) {
 		remote_broke(r, "did not answer a reset within %u ms", ms);
-	else
+	} else {
 		remote_broke(r, "did not answer a %s of %u bytes at 0x%llx of BAR %u within %u ms",
 			     w->type == REMOTE_READ ? "read" : "write", w->width,
 			     (unsigned long long)w->off, w->bar, ms);
+	}
 }
 
 static void on_limit(struct loop_timer *t)
