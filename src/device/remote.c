@@ -28,13 +28,14 @@ static co_fn char *end_peer(struct remote *r, uint64_t grace_ns)
 	if (r->peer.err >= 0)
 		close(r->peer.err);
 	r->peer.err = -1;
-	if (r->has_ended && status >= 0 && WIFEXITED(status))
+	if (r->has_ended && status >= 0 && WIFEXITED(status)) {
 		what = g_strdup_printf("ended with status %d", WEXITSTATUS(status));
-	else if (r->has_ended && status >= 0 && WIFSIGNALED(status))
+	} else if (r->has_ended && status >= 0 && WIFSIGNALED(status)) {
 		what = g_strdup_printf("was ended by signal %d (%s)", WTERMSIG(status),
 				       strsignal(WTERMSIG(status)));
-	else
+	} else {
 		what = g_strdup(r->why ? r->why : "is not needed any more");
+	}
 	return what;
 }
 
@@ -42,10 +43,11 @@ static bool failed_to_begin(struct remote *r, const char *what, GError **error)
 {
 	const char *subject = r->target->kind == REMOTE_EXEC ? "program " : "";
 
-	if (r->has_ended)
+	if (r->has_ended) {
 		return err_set(error, EPIPE, "%s%s %s before it described a device%s%s", subject,
 			       r->target->shown, what, r->err_last ? ": " : "",
 			       r->err_last ? r->err_last : "");
+	}
 	return err_set(error, EPROTO, "%s%s %s", subject, r->target->shown, what);
 }
 
@@ -101,7 +103,7 @@ static co_fn void begin_again(struct remote *r, uint64_t *wait_ns)
 		if (r->closing)
 			return;
 		if (begin(r, &error)) {
-			log_line(LOG_INFO, r->name, "%s is back", r->target->shown);
+			log_line(LOG_WARN, r->name, "%s is back", r->target->shown);
 			return;
 		}
 		if (!r->closing && g_strcmp0(said, error->message) != 0) {

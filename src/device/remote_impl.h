@@ -45,8 +45,6 @@ struct remote {
 	struct remote_desc *desc; /* the first one */
 	struct ob_class cls;
 	struct ob_dev *dev; /* from open() to close() */
-	bool stopped;
-
 	enum remote_link link;
 	unsigned generation; /* counts links */
 	uint64_t up_since_ns;
@@ -60,14 +58,12 @@ struct remote {
 	struct loop_timer limit;
 	GString *err_line;
 	char *err_last;
-	char *why;      /* the link broke */
-	bool has_ended; /* by end of file */
+	char *why; /* the link broke */
 
 	struct remote_wait waits[REMOTE_WAITS];
 	struct remote_wait *oldest, *newest;
 	uint32_t last_id;
 	unsigned state_told;
-	bool has_told;
 	struct remote_dma *dmas;
 	unsigned n_dmas;
 	uint8_t *dma_room;
@@ -80,7 +76,10 @@ struct remote {
 	struct co_queue changed; /* link, closing */
 	struct co_queue gone;    /* the keeper ended */
 	bool keeping, closing;
-	bool is_other; /* it described itself otherwise: never again */
+	bool stopped;   /* the machine is */
+	bool has_ended; /* the link, by end of file */
+	bool has_told;  /* state_told */
+	bool is_other;  /* it described itself otherwise: never again */
 };
 
 /* remote_link.c */

@@ -28,11 +28,46 @@ static bool is_deep(const char *line, size_t len)
 	return false;
 }
 
+/*
+ * The parser knows integers of 63 bits and a sign. Longer ones, which a program may print for a
+ * register of 64 bits, are put in quotes: numbers may be text. NULL: there is none.
+ */
+static char *quote_long_integers(const char *line, size_t len, size_t *new_len)
+{
+	enum { LONG = 19 };
+	GString *out = NULL;
+	bool quoted = false;
+	size_t copied = 0;
+
+	for (size_t i = 0, n; i < len; i += MAX(n, 1)) {
+		for (n = 0; !quoted && i + n < len && g_ascii_isdigit(line[i + n]);)
+			n++;
+		if (n >= LONG && i && strchr(":,[ \t", line[i - 1]) &&
+		    (i + n == len || !strchr(".eE", line[i + n]))) {
+			out = out ? out : g_string_sized_new(len + 2);
+			g_string_append_len(out, line + copied, (gssize)(i - copied));
+			g_string_append_printf(out, "\"%.*s\"", (int)n, line + i);
+			copied = i + n;
+		}
+		if (quoted && line[i] == '\\')
+			i++;
+		else if (line[i] == '"')
+			quoted = !quoted;
+	}
+	if (!out)
+		return NULL;
+	g_string_append_len(out, line + copied, (gssize)(len - copied));
+	*new_len = out->len;
+	return g_string_free(out, FALSE);
+}
+
 json_t *remote_json_load(const char *line, size_t len, GError **error)
 {
+	g_autofree char *text = quote_long_integers(line, len, &len);
 	json_error_t e;
 	json_t *o;
 
+	line = text ? text : line;
 	if (is_deep(line, len)) {
 		err_set(error, EPROTO, "a line that nests deeper than %d", REMOTE_DEPTH_MAX);
 		return NULL;

@@ -136,25 +136,39 @@ void remote_link_limit(struct remote *r)
 		loop_timer_set(r->loop, &r->limit, at);
 }
 
-static void on_limit(struct loop_timer *t)
+/* Says what has not been done; the link breaks. */
+static void blame(struct remote *r, uint64_t now)
 {
-	struct remote *r = (struct remote *)((char *)t - offsetof(struct remote, limit));
 	const struct remote_wait *w = r->oldest;
 	unsigned ms = (unsigned)(r->timeout_ns / 1000000);
-	uint64_t at = deadline(r), now = loop_now_ns();
 
-	if (!at || r->link != REMOTE_UP)
-		return;
-	if (at > now)
-		loop_timer_set(r->loop, t, at);
-	else if (!w || w->since_ns + r->timeout_ns > now)
+	if (!w || w->since_ns + r->timeout_ns > now) {
 		remote_broke(r, "does not read what it is sent for %u ms", ms);
-	else if (w->type == REMOTE_RESET)
+	} else if (w->type == REMOTE_RESET) {
 		remote_broke(r, "did not answer a reset within %u ms", ms);
-	else
+	} else {
 		remote_broke(r, "did not answer a %s of %u bytes at 0x%llx of BAR %u within %u ms",
 			     w->type == REMOTE_READ ? "read" : "write", w->width,
 			     (unsigned long long)w->off, w->bar, ms);
+	}
+}
+
+static void on_limit(struct loop_timer *t)
+{
+	struct remote *r = (struct remote *)((char *)t - offsetof(struct remote, limit));
+	uint64_t at = deadline(r), now = loop_now_ns();
+
+	/* Perhaps it was this process that stood still: what has come meanwhile counts. */
+	if (at && at <= now && r->link == REMOTE_UP && r->in_watch.loop) {
+		r->in_watch.ready(&r->in_watch, POLLIN);
+		at = deadline(r);
+	}
+	if (!at || r->link != REMOTE_UP)
+		return;
+	if (at > now)
+		remote_link_limit(r);
+	else
+		blame(r, now);
 }
 
 /* ---- Out ---- */

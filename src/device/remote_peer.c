@@ -159,18 +159,19 @@ static int look_up(void *arg)
 static co_fn int connect_one(const struct addrinfo *a, uint64_t deadline_ns)
 {
 	const int on = 1;
-	int fd, res = 0;
+	int fd, res;
 	socklen_t len = sizeof(res);
 
 	fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)
-		res = errno;
-	else if (co_poll(fd, POLLOUT, deadline_ns) == 0)
-		res = ETIMEDOUT;
-	else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &res, &len) < 0)
-		res = errno;
+	res = connect(fd, a->ai_addr, a->ai_addrlen) < 0 ? errno : 0;
+	if (res == EINPROGRESS) {
+		if (co_poll(fd, POLLOUT, deadline_ns) == 0)
+			res = ETIMEDOUT;
+		else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &res, &len) < 0)
+			res = errno;
+	}
 	if (!res) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		return fd;

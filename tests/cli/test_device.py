@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -9,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BIN, outboard, outboard_json, refused
+from conftest import BIN, ROOT, outboard, outboard_json, refused
 
 PLUGIN = BIN.resolve().parents[2] / "tests/unit/device/edu-plugin.so"
 EDU_BAR = 1 << 20
@@ -42,6 +43,14 @@ def test_info(spec):
     ("mydev.so", "with a slash in it"),
     ("./none.so", "./none.so"),
     ("/etc/hostname", "is no shared library"),
+    ("exec:/none/prog", "cannot run /none/prog: No such file or directory"),
+    ("exec:false", "program false ended with status 1 before it described a device"),
+    ("exec:sh -c 'echo A=B; read x',id=y", "a line that is no JSON object"),
+    (f"exec:{ROOT}/examples/device-shell/device.sh,start=x", "start=x: must be a number from 0 to 1000000"),
+    (f"exec:{ROOT}/examples/device-shell/device.sh,stop=1", 'no option "stop" here; known: driver, id, timeout, start'),
+    ("unix:/none/sock", "cannot connect to unix:/none/sock: No such file or directory"),
+    ("tcp:here", "tcp:here: must be tcp:HOST:PORT"),
+    ("/none/dev.py", "/none/dev.py"),
 ])
 def test_refused(tmp_path, spec, says):
     refused("device", "info", spec, says=says)
@@ -146,6 +155,55 @@ def test_add_and_remove(tmp_path):
             assert [d["id"] for d in outboard_json(*control, "status")["devices"]] == ["dev0"]
             assert not (tmp_path / "here/two").exists() and not (tmp_path / "three").exists()
             refused(*control, "remove-device", "two", says="there is no device 'two'")
+            child.terminate()
+            assert child.wait(20) == 0 and child.stderr.read() == ""
+        finally:
+            if child.poll() is None:
+                child.kill()
+
+
+def test_shell_program(tmp_path):
+    """The example in shell behind a socket; its daemon takes it along when it is killed."""
+    example = ROOT / "examples/device-shell/device.sh"
+    child, _ = serve(tmp_path, "--device", f"exec:{example},start=41",
+                     "--attach", f"vfio-user,socket={tmp_path}/s")
+    with child:
+        try:
+            with connect(tmp_path / "s") as sock:
+                assert [register(sock, 0), register(sock, 0), register(sock, 4)] == [41, 42, 0]
+                exchange(sock, 10, struct.pack("<QIII", 4, 0, 4, 7))
+                assert register(sock, 4) == 7
+            control = ("ctl", "-s", tmp_path / "ctl")
+            (tmp_path / "prog").symlink_to(example)
+            outboard(*control, "add-device", "exec:./prog,id=two", "two", cwd=tmp_path)    # our folder
+            with connect(tmp_path / "two") as sock:
+                assert register(sock, 0) == 0
+            child.terminate()
+            assert child.wait(20) == 0
+            assert "the LEDs show 7" in child.stderr.read()
+        finally:
+            if child.poll() is None:
+                child.kill()
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no g++")
+def test_cpp_program(tmp_path):
+    """The example in C++: nothing but a compiler is needed, and it is an edu."""
+    program = tmp_path / "edu"
+    subprocess.run(["g++", "-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o", program,
+                    ROOT / "examples/device-cpp/edu.cc"], check=True)
+    info, edu = outboard_json("device", "info", f"exec:{program}"), outboard_json("device", "info", "edu")
+    assert [info[key] for key in ("identity", "bars", "interrupts")] == [
+        edu[key] for key in ("identity", "bars", "interrupts")]
+    child, _ = serve(tmp_path, "--device", f"exec:{program}", "--attach", f"vfio-user,socket={tmp_path}/s")
+    with child:
+        try:
+            with connect(tmp_path / "s") as sock:
+                assert register(sock, 0) == 0x010000ed
+                for offset, value, where, expected in ((4, 0x12345678, 4, 0xedcba987), (8, 5, 8, 120),
+                                                       (0x60, 3, 0x24, 3), (0x64, 3, 0x24, 0)):
+                    exchange(sock, 10, struct.pack("<QIII", offset, 0, 4, value))
+                    assert register(sock, where) == expected
             child.terminate()
             assert child.wait(20) == 0 and child.stderr.read() == ""
         finally:
