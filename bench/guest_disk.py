@@ -62,10 +62,11 @@ class Daemon(outboard.Outboard):
 def qemu_devices(image, disk):
     """QEMU's own: a CD on AHCI, a disk on AHCI, a CD on the PC's IDE."""
     yield from ("-device", "ich9-ahci,id=peer")
-    for name, file, device in (("qcd", image, "ide-cd,bus=peer.0"),
-                               ("qhd", disk, "ide-hd,bus=peer.1,serial=qhd"),
-                               ("qide", image, "ide-cd,bus=ide.0")):
-        yield from ("-drive", f"file={file},if=none,id={name},format=raw,readonly=on,file.locking=off")
+    for name, file, device, readonly in (("qcd", image, "ide-cd,bus=peer.0", "on"),
+                                         ("qhd", disk, "ide-hd,bus=peer.1,serial=qhd", "off"),
+                                         ("qide", image, "ide-cd,bus=ide.0", "on")):
+        yield from ("-drive", f"file={file},if=none,id={name},format=raw,readonly={readonly},"
+                    "file.locking=off")
         yield from ("-device", f"{device},drive={name}")
 
 
@@ -94,7 +95,7 @@ class Measure:
             with open(path, "wb") as out:
                 for _ in range(MEGABYTES):
                     out.write(os.urandom(1 << 20))
-        subprocess.run(["cc", "-O2", "-static", "-o", work / "randread", ROOT / "bench/randread.c"],
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-O2", "-static", "-o", work / "randread", ROOT / "bench/randread.c"],
                        check=True)
         self.daemon = Daemon(work, self.image, self.disk)
         args = [*self.daemon.guest_options()["args"], *qemu_devices(self.image, self.disk)]
