@@ -15,8 +15,8 @@ from burning import BLANK, COMPLETE, blocks, check_burned, make_images
 from outboard import Rig, burn_disc, create_disc
 
 # What a driver says when a device did not do as it should; with no fault injected none may appear.
-TROUBLE = re.compile(r"lost interrupt|HSM violation|nobody cared|limiting (?:SATA link )?speed|failed command|exception Emask|"
-                     r"qc timeout|SRST failed|hard resetting|link is slow|I/O error|COMRESET failed",
+TROUBLE = re.compile(r"lost interrupt|HSM violation|nobody cared|limiting (?:SATA link )?speed|"
+                     r"failed command|exception Emask|qc timeout|SRST failed|hard resetting|link is slow|I/O error|COMRESET failed",
                      re.IGNORECASE)
 OLD, NEW = guest_image.SUITE, guest_image.NEW_SUITE
 # By PIO each word is a message: as little as makes a CD's track (300 blocks with xorriso's padding).
@@ -251,7 +251,9 @@ def check_medium_error(work, bus):
             guest.run(f"dd if={dev} bs=4k count={bad // 4096} iflag=direct | "
                       f"cmp -n {bad} - /tmp/disk")
         assert "UNC" in guest.kernel_log()
-        guest.run(f"dd if={dev} bs=64k skip=1048576 iflag=direct,skip_bytes of=/dev/null conv=noerror")
+        after = bad + 4096
+        guest.run(f"dd if={dev} bs=4k skip={after // 4096} count=64 iflag=direct | "
+                  f"cmp -n {64 * 4096} - /tmp/disk 0 {after}")
         guest.run(f"dd if=/tmp/disk of={dev} bs=64k seek=32 count=4 oflag=direct")
         guest.poweroff()
 
@@ -259,13 +261,15 @@ def check_medium_error(work, bus):
 def check_timeout(work, bus):
     """A read that takes longer than the kernel waits: it resets the device and the read succeeds."""
     path = random_file(work / "disk.img", 8 << 20, 9)
-    rule = faulty(path, op="read", times=1, error="none", delay_ms=9000, **{"from": 1 << 20, "to": (1 << 20) + 4096})
+    late = 1 << 20
+    rule = faulty(path, op="read", times=1, error="none", delay_ms=9000,
+                  **{"from": late, "to": late + 4096})
     with Rig(work, {}, bus=bus, hard=[rule]) as rig:
         guest, dev = rig.guest, disk(rig.guest, 0)
         guest.put(path, "/tmp/disk")
         guest.run(f"echo 3 > /sys/block/{os.path.basename(dev)}/device/timeout")
-        guest.run(f"dd if={dev} bs=4k skip={(1 << 20) // 4096} count=1 iflag=direct | "
-                  f"cmp -n 4096 - /tmp/disk 0 {1 << 20}", timeout=120)
+        guest.run(f"dd if={dev} bs=4k skip={late // 4096} count=1 iflag=direct | "
+                  f"cmp -n 4096 - /tmp/disk 0 {late}", timeout=120)
         assert "timeout" in guest.kernel_log()
         guest.run(f"dd if={dev} bs=64k iflag=direct | cmp - /tmp/disk")
         guest.poweroff()
