@@ -7,22 +7,52 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+pytest.register_assert_rewrite("burning", "disk_tests")
+
 import burning  # noqa: E402  (the line above is what finds them)
 import harness  # noqa: E402
+import matrix  # noqa: E402
 import outboard  # noqa: E402
 
 IMAGE_SIZE = 12 << 20
 
 
 def pytest_addoption(parser):
-    """--full adds the long tests."""
+    """--full adds the long tests; --write-matrix writes what the run shows (matrix.py)."""
     parser.addoption("--full", action="store_true", help="run the tests marked full as well")
+    parser.addoption("--write-matrix", metavar="FILE", help="write which controllers passed what")
 
 
 def pytest_configure(config):
     """Name the markers."""
     config.addinivalue_line("markers", "full: takes long, runs with --full (make check-full)")
+    config.addinivalue_line("markers", "matrix(what): a row of docs/controllers.md")
     config.addinivalue_line("markers", "smoke: short, runs against sanitized binaries as well")
+
+
+    path = config.getoption("--write-matrix")
+    if path and not hasattr(config, "workerinput"):     # the workers of xdist only report
+        config.pluginmanager.register(MatrixPlugin(path))
+
+
+class MatrixPlugin:
+    """Writes the matrix at the end of the run."""
+
+    def __init__(self, path):
+        self.matrix = matrix.Matrix(path, "11.1")
+
+    def pytest_runtest_logreport(self, report):
+        """One phase of one test."""
+        self.matrix.take(report)
+
+    def pytest_sessionfinish(self):
+        """All have ended."""
+        self.matrix.write()
+
+
+def pytest_runtest_call(item):
+    """What the guest is told from here on is this test's."""
+    matrix.begin(item)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -39,6 +69,9 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_makereport(item, call):
     """Show the ends of the logs of every guest and daemon with a failure."""
     report = (yield).get_result()
+    if call.when == "call":
+        item.user_properties += [("matrix", entry) for entry in matrix.entries(item)]
+        report.user_properties = list(item.user_properties)
     if not report.failed:
         return
     latest = sorted((path for path in harness.LOGS if path.exists()),

@@ -143,6 +143,7 @@ class Guest:
         self.console = self.work / "console.log"
         self.process = self.channel = self.monitor = None
         self.started_s = None
+        self.history = []       # commands that were started
 
     def _arguments(self, agent_fd, monitor_fd):
         made = image.guest(self.kernel)
@@ -197,6 +198,7 @@ class Guest:
 
     def run(self, command, check=True, timeout=TIMEOUT, stdin=b""):
         """Run a shell command; return (exit status, output, errors)."""
+        self.history.append(command)
         return self.channel.run(command, check, timeout, stdin)
 
     def text(self, command, timeout=TIMEOUT):

@@ -60,7 +60,8 @@ class Outboard:
     """The daemon with drives and disks for one guest.
 
     discs    paths, None for an empty drive; drive n is called dN
-    disks    image files of disks; they are called hN, and come before the drives
+    disks    image files of disks (or text: all of an option); they are called hN, and come before
+             the drives
     options  by number of the drive: more keys of its option, as text
     wrapper  words before the program's name
     bus      "scsi": one vhost-user-scsi socket, target n holds drive n; else controllers (BUSES)
@@ -86,7 +87,8 @@ class Outboard:
             name = "" if self.bus == "scsi" else f",product=d{n}"     # how the guest knows it
             yield from ("--optical", f"id=d{n}{medium}{name}{more}")
         for n, disk in enumerate(self.disks):
-            yield from ("--disk", f"{str(disk).replace(',', ',,')},id=h{n},serial=h{n}")
+            where = disk if isinstance(disk, str) else str(disk).replace(",", ",,")
+            yield from ("--disk", f"{where},id=h{n},serial=h{n}")
         if self.bus == "scsi":
             yield from ("--attach", f"vhost-user,socket={str(self.socket).replace(',', ',,')}")
         for n, units in enumerate(self.controllers()):
@@ -342,6 +344,7 @@ class Rig:
         self.work = Path(work)
         paths = [self._disc(name, what) for name, what in discs.items()]
         self.names = list(discs)
+        self.kinds = {name: what for name, what in discs.items() if isinstance(what, str)}
         numbered = {self.names.index(name): text for name, text in (options or {}).items()}
         self.daemon = Outboard(self.work, paths, loop, numbered, wrapper, bus, hard)
         qemu = qemu or os.environ.get("OUTBOARD_TEST_QEMU", "7.2")

@@ -8,7 +8,7 @@ FIRST_GAP, NEXT_GAP = 11400, 6900       # lead-out to next session: mmc.md 5.3
 DRIVES = {f"cd-{name}": "cd-r" for name in (
     "wodim-tao", "wodim-dao", "wodim-sessions", "wodim-dummy", "wodim-told", "wodim-packet",
     "cdrskin-tao", "cdrskin-sao", "cdrskin-small", "cdrskin-sessions", "cdrskin-dummy",
-    "xorriso", "xorriso-cdrecord", "growisofs")}
+    "xorriso", "xorriso-cdrecord", "growisofs", "cdrdao")}
 WODIM = "wodim -v gracetime=2"
 CDRSKIN = "cdrskin -v gracetime=0"
 
@@ -157,6 +157,14 @@ def test_xorriso_as_cdrecord(rig, image):
     rig.guest.run(f"xorriso -as cdrecord -v dev={drive.dev} -multi /tmp/a.iso")
     assert drive.sessions() == 2
     check_burned(drive, image, APPENDABLE)
+
+
+def test_cdrdao(rig, image):
+    """Disc at once with a cue sheet, by cdrdao's driver for all MMC drives."""
+    drive = rig["cd-cdrdao"]
+    rig.guest.put('CD_ROM\nTRACK MODE1\nDATAFILE "/tmp/a.iso"\n', "/tmp/a.toc")
+    rig.guest.run(f"cdrdao write -n --driver generic-mmc --device {drive.dev} /tmp/a.toc")
+    check_burned(drive, image, COMPLETE, blocks(image))
 
 
 def test_growisofs_refuses_a_cd(rig):

@@ -33,6 +33,8 @@ class Booted:
         self.daemon.close()
 
 
+@pytest.mark.matrix("boots the disc (El Torito); GRUB reads by the BIOS and by its own driver",
+                    consumer="SeaBIOS and GRUB")
 @pytest.mark.parametrize("bus", ["ahci", "ide"])
 def test_seabios_boots_the_disc(guest_dir, disc, bus):
     """El Torito; then GRUB reads a file by the BIOS, and by its own driver."""
@@ -47,6 +49,8 @@ def test_seabios_boots_the_disc(guest_dir, disc, bus):
         assert "DVD/CD [" in machine.bios_log()
 
 
+@pytest.mark.matrix("boots the disk; GRUB reads by the BIOS and by its own driver",
+                    consumer="SeaBIOS and GRUB")
 @pytest.mark.parametrize("bus,native", [("ahci", ""), ("ahci", "ahci"), ("ide", ""), ("ide", "pata")])
 def test_seabios_boots_the_disk(guest_dir, bus, native):
     """The first sectors; then others by the BIOS, or by GRUB's own driver."""
@@ -58,6 +62,8 @@ def test_seabios_boots_the_disk(guest_dir, bus, native):
         assert machine.grub_hash(f"({name}){blocks}") == wanted
 
 
+@pytest.mark.matrix("boots the disc; GRUB reads by the firmware",
+                    consumer="OVMF and GRUB")
 @pytest.mark.parametrize("bus", ["ahci", "ide"])
 def test_ovmf_boots_the_disc(guest_dir, disc, bus):
     """A UEFI disc; GRUB reads its file by the firmware's driver."""
