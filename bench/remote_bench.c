@@ -269,7 +269,7 @@ static co_fn void run(void *arg)
 
 	b->failed = !start_pair(&p);
 	opts_set(opts, "driver", driver);
-	d = b->failed ? NULL : device_new(b->loop, opts, &error);
+	d = b->failed ? NULL : device_new(b->loop, opts, NULL, &error);
 	opts_free(opts);
 	if (d) {
 		measure(b, device_function(d), &p);

@@ -14,7 +14,7 @@ import trixie
 from channel import GuestError
 from harness import LOGS, Process, qemu_command
 
-TIMEOUT = 400       # for hangs only: OVMF takes minutes on a loaded host
+TIMEOUT = 240       # for hangs only
 GRUB_CONFIG = "serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n"
 GRUB_MODULES = ("biosdisk", "serial", "terminal", "normal", "echo", "ls", "hashsum", "gcry_sha256")
 DATA = 512 << 10
@@ -89,10 +89,10 @@ class Serial:
                 raise GuestError(f"the machine ended before it said {pattern!r}: {self.text[-2000:]!r}")
             self.log.write(data)
             self.log.flush()
-            plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", self.raw + data)
-            whole, escape, begun = plain.rpartition(b"\x1b")     # one may be cut in two
-            self.raw = escape + begun if escape else b""
-            self.text += (whole if escape else plain).decode(errors="replace")
+            plain = re.sub(rb"\x1b\[[0-9;?=]*[A-Za-z]", b"", self.raw + data)
+            begun = re.search(rb"\x1b(\[[0-9;?=]*)?$", plain)     # a sequence cut in two
+            self.raw = begun[0] if begun else b""
+            self.text += plain[:len(plain) - len(self.raw)].decode(errors="replace")
         self.text = self.text[found.end():]
         return found
 
