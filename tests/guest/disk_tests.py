@@ -62,6 +62,8 @@ def fixture_setup(request, tmp_path_factory):
     with made.rig as rig:
         rig.guest.run("cp /dev/vda /tmp/a.iso; mkdir -p /mnt")
         rig.guest.load("crc32c_generic")
+        if made.slow:       # a command ends within the kernel's 30 s also on a busy host
+            rig.guest.run("for d in /sys/block/s[dr]?; do echo 64 > $d/queue/max_sectors_kb; done")
         yield made
         assert not complaints(rig.guest)
 
@@ -177,7 +179,7 @@ def test_packets_of_odd_lengths(setup):
     parameters[0] &= 0x3f
     assert setup.rig["cd"].mode_select(bytes(parameters)) == "good"
     assert setup.rig["cd"].mode_page(5) == page
-    assert drive.code("ff 00 00 00 00 00") == "5/20/00"
+    assert drive.code("ff 00 00 00 00 00 00 00 00 00") == "5/20/00"
     assert drive.code("00 00 00 00 00 00") == "good"
 
 

@@ -78,9 +78,8 @@ class Matrix:
     def take(self, report):
         """A test's report, from whichever worker."""
         for name, value in report.user_properties:
-            if name == "matrix" and (report.when == "call" or report.failed) and not report.skipped:
-                tests = self.cells.setdefault(tuple(value), {})
-                tests[report.nodeid] = report.passed and tests.get(report.nodeid, True)
+            if name == "matrix" and report.when == "call" and not report.skipped:
+                self.cells.setdefault(tuple(value), {})[report.nodeid] = report.passed
 
     def _cell(self, key):
         tests = self.cells.get(key)
