@@ -272,7 +272,7 @@ static co_fn json_t *plug(struct outboard_daemon *d, const json_t *args, GError 
 {
 	const char *device = get_text(args, "device", "the name of a device", error);
 	const char *id = device ? get_text(args, "id", "a disk or drive", error) : NULL;
-	unsigned slot;
+	unsigned slot = 0;
 
 	if (!id || !get_slot(args, &slot, error))
 		return NULL;
@@ -282,7 +282,7 @@ static co_fn json_t *plug(struct outboard_daemon *d, const json_t *args, GError 
 static co_fn json_t *unplug(struct outboard_daemon *d, const json_t *args, GError **error)
 {
 	const char *device = get_text(args, "device", "the name of a device", error);
-	unsigned slot;
+	unsigned slot = 0;
 
 	if (!device || !get_slot(args, &slot, error))
 		return NULL;

@@ -224,10 +224,12 @@ static bool start_vhost_user(struct outboard_daemon *d, struct daemon_attachment
 		.max_clients = c->clients,
 	};
 
-	for (unsigned i = 0; i < n; i++)
-		targets[i] = drive_lu(
-			(c->drives ? daemon_find_drive(d, c->drives[i]) : daemon_drive(d, i))
-				->drive);
+	for (unsigned i = 0; i < n; i++) {
+		struct daemon_drive *dd =
+			c->drives ? daemon_find_drive(d, c->drives[i]) : daemon_drive(d, i);
+
+		targets[i] = drive_lu(dd->drive);
+	}
 	da->vhost = vhost_user_new(d->loop, &o, error);
 	return da->vhost;
 }

@@ -99,11 +99,12 @@ static bool no_unit(struct outboard_daemon *d, const char *id, GError **error)
 	g_autoptr(GString) names = g_string_new(NULL);
 
 	list_units(d, names);
-	if (!names->len)
+	if (!names->len) {
 		return err_set(error, ENOENT,
 			       "there is no disk or drive '%s'; give --disk file=FILE,id=%s or "
 			       "--optical disc=FILE,id=%s",
 			       id, id, id);
+	}
 	return err_set(error, ENOENT, "there is no disk or drive '%s'; there are %s", id,
 		       names->str);
 }

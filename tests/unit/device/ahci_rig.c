@@ -13,12 +13,11 @@ static bool nth(void *opaque, unsigned n, struct device_unit *out)
 		return false;
 	for (unsigned i = 0; i < n; i++)
 		disks += r->order[i] == 'h';
-	*out = (struct device_unit){.id = "cd0"};
-	if (r->order[n] == 'h')
-		*out = (struct device_unit){
-			.id = ids[disks], .disk = r->disks[disks], .serial = "4711"};
-	else
-		out->drive = drive_lu(r->drive);
+	if (r->order[n] != 'h') {
+		*out = (struct device_unit){.id = "cd0", .drive = drive_lu(r->drive)};
+		return true;
+	}
+	*out = (struct device_unit){.id = ids[disks], .disk = r->disks[disks], .serial = "4711"};
 	return true;
 }
 
