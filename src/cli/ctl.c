@@ -206,7 +206,8 @@ static void print_disk(const json_t *j)
 	g_autofree char *size = size_text((uint64_t)number_of(j, "bytes"));
 	const char *device = text_of(j, "device", NULL);
 
-	printf("disk %-9s %s, %s%s%s%s\n", text_of(j, "id", "?"), text_of(j, "file", "?"), size,
+	printf("disk %-9s %s, %s, %s%s%s%s\n", text_of(j, "id", "?"), text_of(j, "file", "?"),
+	       text_of(j, "format", "?"), size,
 	       json_is_true(json_object_get(j, "writable")) ? "" : ", read-only",
 	       device ? ", on " : "", device ? device : "");
 }

@@ -84,8 +84,9 @@ static json_t *drive_json(struct daemon_drive *dd)
 
 static json_t *disk_json(const struct daemon_disk *disk)
 {
-	return json_pack("{s:s, s:o, s:I, s:b, s:s?}", "id", disk->config->id, "file",
-			 file_name_json(disk->config->name), "bytes",
+	return json_pack("{s:s, s:o, s:s, s:I, s:b, s:s?}", "id", disk->config->id, "file",
+			 file_name_json(block_name(disk->node)), "format",
+			 block_driver_name(disk->node), "bytes",
 			 (json_int_t)block_length(disk->node), "writable",
 			 block_is_writable(disk->node), "device",
 			 disk->user ? disk->user->config->id : NULL);

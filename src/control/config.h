@@ -19,7 +19,7 @@ struct optical_config {
 
 struct disk_config {
 	char *id;
-	char *name;                      /* the file or driver, for messages */
+	char *file, *format; /* format NULL: its content decides; file NULL: as opts say */
 	char *model, *serial, *firmware; /* NULL: the controller's own */
 	struct opts *opts;               /* for block_open() */
 	bool rotational, readonly;

@@ -14,7 +14,8 @@ void config_disk_free(void *p)
 	if (!d)
 		return;
 	g_free(d->id);
-	g_free(d->name);
+	g_free(d->file);
+	g_free(d->format);
 	g_free(d->model);
 	g_free(d->serial);
 	g_free(d->firmware);
@@ -48,11 +49,8 @@ static bool get_image(struct disk_config *d, GError **error)
 			       "driver= has options of its own, as in driver=raw,file.filename=x; "
 			       "file= and format= do not go with it");
 	}
-	d->name = g_strdup(file ? file : driver);
-	if (file) {
-		opts_set(d->opts, "filename", file);
-		opts_set(d->opts, "driver", format ? format : "raw");
-	}
+	d->file = g_strdup(file);
+	d->format = g_strdup(format);
 	return true;
 }
 
@@ -65,7 +63,8 @@ static bool parse_disk(const struct daemon_config *c, struct disk_config *d, GEr
 	       config_get_text(o, "serial", DISK_SERIAL_MAX, &d->serial, error) &&
 	       config_get_text(o, "firmware", FIRMWARE_MAX, &d->firmware, error) &&
 	       opts_get_bool(o, "rotational", &d->rotational, error) &&
-	       opts_get_bool(o, "readonly", &d->readonly, error);
+	       opts_get_bool(o, "readonly", &d->readonly, error) &&
+	       (!d->file || opts_check_used(o, "--disk", error));
 }
 
 bool config_add_disk(struct daemon_config *c, const char *text, GError **error)

@@ -47,7 +47,8 @@ static co_fn bool check_length(struct block_node *node, GError **error)
 co_fn bool disk_start(struct outboard_daemon *d, const struct disk_config *c, GError **error)
 {
 	unsigned flags = c->readonly ? 0 : BLOCK_RDWR | BLOCK_UNSHARE_WRITE;
-	struct block_node *node = block_open(c->opts, flags, error);
+	struct block_node *node = c->file ? block_open_image(c->file, c->format, flags, error)
+					  : block_open(c->opts, flags, error);
 	struct daemon_disk *disk;
 
 	if (!node || !check_length(node, error)) {

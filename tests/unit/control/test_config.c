@@ -107,14 +107,15 @@ static void test_disk(void **state)
 		&config, "driver=raw,file.driver=fault,file.file.filename=x,id=bad,readonly=on",
 		NULL));
 	d = config_find_disk(&config, "hd0");
-	assert_string_equal(d->name, "a,b.img");
-	assert_string_equal(opts_get(d->opts, "filename"), "a,b.img");
+	assert_string_equal(d->file, "a,b.img");
+	assert_null(d->format);
 	assert_string_equal(d->serial, "4711");
 	assert_string_equal(d->model, "My Disk");
 	assert_null(d->firmware);
 	assert_true(d->rotational);
 	assert_false(d->readonly);
 	d = config_find_disk(&config, "bad");
+	assert_null(d->file);
 	assert_string_equal(opts_get(d->opts, "file.driver"), "fault");
 	assert_true(d->readonly);
 	assert_null(config_find_disk(&config, "hd1"));
@@ -144,6 +145,7 @@ static void test_disk_refused(void **state)
 	refuse_disk("file=x,driver=raw", "do not go with it");
 	refuse_disk("x,serial=123456789012345678901", "at most 20 characters");
 	refuse_disk("x,readonly=perhaps", "readonly");
+	refuse_disk("x,colour=red", "colour");
 	assert_false(config_check_disks(&config, &error));
 	says(&error, "hangs on nothing");
 	assert_true(config_add_device(&config, "edu", NULL));
