@@ -97,31 +97,37 @@ static co_fn void close_immed(void *arg)
 	GOOD(f, CLOSE_IMMED_("02", "00"));
 }
 
+struct ejection {
+	struct fx *f;
+	bool done; /* and the disc's file is closed */
+};
+
 static co_fn void eject_by_host(void *arg)
 {
-	struct fx *f = arg;
+	struct ejection *e = arg;
 
-	CHECK(f, drive_eject(f->drive, false, NULL));
+	CHECK(e->f, drive_eject(e->f->drive, false, NULL));
+	e->done = true;
 }
 
-/* Both wait in line: the command, then the other one. */
-static co_fn void line_up(struct fx *f, void (*other)(void *arg))
+/* Both wait in line: the command, then the host. */
+static co_fn void line_up(struct fx *f)
 {
+	struct ejection e = {.f = f};
+
 	co_rwlock_wrlock(&f->drive->lu.order);
 	co_start(f->loop, close_immed, f);
-	co_start(f->loop, other, f);
+	co_start(f->loop, eject_by_host, &e);
 	co_rwlock_unlock(&f->drive->lu.order);
-	while (f->drive->lu.order.writing || f->drive->lu.order.waiting.head)
+	while (!e.done)
 		co_sleep_ns(1000000);
 }
 
 static co_fn void eject_finds_the_session_closed(struct fx *f)
 {
-	GError *error = NULL;
-
 	WRITES(f, 0, 32);
-	line_up(f, eject_by_host);
-	put_in(f, disc_open(f->path, DISC_OPEN_RDWR, 0, &error));
+	line_up(f);
+	put_in(f, disc_open(f->path, DISC_OPEN_RDWR, 0, NULL));
 	BYTE(f, DISC_INFO, 4, 2);
 }
 
