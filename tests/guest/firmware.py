@@ -17,6 +17,9 @@ from harness import LOGS, Process, qemu_command
 TIMEOUT = 240       # for hangs only
 GRUB_CONFIG = "serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n"
 GRUB_MODULES = ("biosdisk", "serial", "terminal", "normal", "echo", "ls", "hashsum", "gcry_sha256")
+# Typing is no way under UEFI: the firmware's own console takes letters from the same port.
+UEFI_COMMANDS = ('if [ "$grub_platform" = efi ]; then\necho platform=[$grub_platform]\n'
+                 "sha256sum /data.bin\nfi\n")
 DATA = 512 << 10
 DATA_SECTOR = 4096      # of a disk, where its data begin
 
@@ -30,7 +33,7 @@ def make_disc(work):
     """A CD that boots GRUB by BIOS and by UEFI, with /data.bin on it; (path, its hash)."""
     tree, path = Path(work) / "cd", Path(work) / "grub.iso"
     (tree / "boot/grub").mkdir(parents=True)
-    (tree / "boot/grub/grub.cfg").write_text(GRUB_CONFIG, encoding="ascii")
+    (tree / "boot/grub/grub.cfg").write_text(GRUB_CONFIG + UEFI_COMMANDS, encoding="ascii")
     (tree / "data.bin").write_bytes(make_data("cd"))
     subprocess.run(["grub-mkrescue", "-o", str(path), str(tree)], check=True, stdout=subprocess.PIPE,
                    stderr=subprocess.STDOUT)
