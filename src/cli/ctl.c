@@ -31,10 +31,11 @@ static json_t *utf8_or_error(const char *text, GError **error)
 }
 
 /* text with "/our/folder/" put in at a place, its commas doubled. */
-static char *insert_folder(const char *text, size_t at)
+static char *insert_folder(const char *text, size_t at, bool is_command)
 {
 	g_autofree char *cwd = g_get_current_dir();
-	g_auto(GStrv) parts = g_strsplit(cwd, ",", -1);
+	g_autofree char *quoted = is_command ? g_shell_quote(cwd) : g_strdup(cwd);
+	g_auto(GStrv) parts = g_strsplit(quoted, ",", -1);
 	g_autofree char *doubled = g_strjoinv(",,", parts);
 
 	return g_strdup_printf("%.*s%s/%s", (int)at, text, doubled, text + at);
@@ -57,7 +58,7 @@ static json_t *device_argument(const char *spec, GError **error)
 	len = strcspn(spec + at, is_exec ? ", " : ",=");
 	if (spec[at] != '/' && (is_unix ? len > 0 : memchr(spec + at, '/', len) != NULL) &&
 	    !g_str_has_prefix(spec + at, "tcp:"))
-		full = insert_folder(spec, at);
+		full = insert_folder(spec, at, is_exec);
 	return utf8_or_error(full ? full : spec, error);
 }
 
@@ -68,7 +69,7 @@ static json_t *disk_argument(const char *spec, GError **error)
 	g_autofree char *full = NULL;
 
 	if (len && spec[at] != '/' && spec[at + len] != '=')
-		full = insert_folder(spec, at);
+		full = insert_folder(spec, at, false);
 	return utf8_or_error(full ? full : spec, error);
 }
 
