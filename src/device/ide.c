@@ -22,6 +22,7 @@ enum {
 	UNITS = 4,
 	BAR_BUS_MASTER = 4,
 	CONTROL_AT = 2, /* in the BAR of a control block */
+	MEMORY_BAR_MIN = 16,
 };
 
 static const char *const places[UNITS] = {"primary-master", "primary-slave", "secondary-master",
@@ -30,6 +31,10 @@ static const char *const places[UNITS] = {"primary-master", "primary-slave", "se
 /* What identity= chooses among. */
 static const char *const identities[] = {"piix4", "piix3", "ich7", NULL};
 static const uint16_t device_ids[] = {0x7111, 0x7010, 0x27df};
+
+/* What registers= chooses among. */
+enum { REGISTERS_PORTS };
+static const char *const register_kinds[] = {"ports", "memory", NULL};
 
 struct ide_channel {
 	struct ob_dev *dev;
@@ -163,8 +168,13 @@ static void write_bus_master(struct ob_dev *dev, uint64_t off, uint64_t value, u
 			    width);
 }
 
+/*
+ * Drivers expect ports, and firmware knows nothing else. But a VMM waits for the answer to every
+ * write to a port, not for that to a write to memory, and Linux takes both.
+ */
 static void add_bars(struct ob_dev *dev)
 {
+	bool ports = ob_prop_number(dev, "registers") == REGISTERS_PORTS;
 	const struct ob_bar bars[] = {
 		{.len = 8, .read = read_command0, .write = write_command0},
 		{.len = 4, .read = read_control0, .write = write_control0},
@@ -180,7 +190,8 @@ static void add_bars(struct ob_dev *dev)
 
 		bar.size = sizeof(bar);
 		bar.index = n;
-		bar.flags = OB_BAR_IO;
+		bar.flags = ports ? OB_BAR_IO : 0;
+		bar.len = ports ? bar.len : MAX(bar.len, MEMORY_BAR_MIN);
 		ob_add_bar(dev, &bar);
 	}
 }
@@ -486,6 +497,13 @@ static const struct ob_prop ide_props[] = {
 		.name = "identity",
 		.help = "controller that drivers take it for (firmware moves the ports of an ich7)",
 		.names = identities,
+	},
+	{
+		.size = sizeof(struct ob_prop),
+		.type = OB_PROP_ENUM,
+		.name = "registers",
+		.help = "memory: about twice as fast, but Linux only (no firmware boots from it)",
+		.names = register_kinds,
 	},
 };
 

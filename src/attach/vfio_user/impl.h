@@ -29,7 +29,9 @@ struct vfu_conn;
 struct vfu_irqs {
 	int *fds[VFU_IRQS]; /* of each vector, -1: none */
 	unsigned n[VFU_IRQS];
-	bool masked;  /* INTx: signalled, and not unmasked since */
+	bool masked; /* INTx: signalled, and not unmasked since */
+	bool told;   /* its level has not dropped since the signal */
+	struct loop_timer again;
 	int resample; /* readable on the guest's EOI, or -1 */
 	struct loop_watch resample_watch;
 };

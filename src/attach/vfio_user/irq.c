@@ -6,6 +6,10 @@
  * and a signal that the client has not consumed when the level drops is taken back: left there it
  * would assert a line that nobody serves.
  *
+ * Again does not mean at once: mostly the guest is in its handler, about to make the access that
+ * lowers the line, and the second signal would cost QEMU an UNMASK more at each access before that
+ * (ata_piix makes four). It comes when the level has stayed up for a while.
+ *
  * Eventfds are the client's, their flags too. Reading asks not to block with every call; before
  * writing we look whether it would.
  */
@@ -19,7 +23,10 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { AGAIN_NS = 200 * 1000 };
+
 static void on_resample(struct loop_watch *w, unsigned events);
+static void on_again(struct loop_timer *t);
 
 unsigned vfu_irq_count(const struct vfu_conn *c, unsigned index)
 {
@@ -34,7 +41,7 @@ unsigned vfu_irq_count(const struct vfu_conn *c, unsigned index)
 
 void vfu_irqs_init(struct vfu_conn *c)
 {
-	c->irqs = (struct vfu_irqs){.resample = -1};
+	c->irqs = (struct vfu_irqs){.resample = -1, .again.fire = on_again};
 	for (unsigned i = 0; i < VFU_IRQS; i++) {
 		c->irqs.n[i] = vfu_irq_count(c, i);
 		c->irqs.fds[i] = g_new(int, c->irqs.n[i]);
@@ -69,6 +76,7 @@ static void disable(struct vfu_conn *c, unsigned index)
 		set_fd(&c->irqs.fds[index][i], -1);
 	if (index == VFU_IRQ_INTX) {
 		set_resample(c, -1);
+		loop_timer_cancel(&c->irqs.again);
 		c->irqs.masked = false;
 	}
 }
@@ -112,7 +120,8 @@ static void raise_intx(struct vfu_conn *c)
 
 	if (!q->n[VFU_IRQ_INTX] || q->masked || q->fds[VFU_IRQ_INTX][0] < 0)
 		return;
-	q->masked = true;
+	loop_timer_cancel(&q->again);
+	q->masked = q->told = true;
 	signal_fd(c, q->fds[VFU_IRQ_INTX][0]);
 }
 
@@ -120,15 +129,30 @@ static void lower_intx(struct vfu_conn *c)
 {
 	struct vfu_irqs *q = &c->irqs;
 
+	loop_timer_cancel(&q->again);
+	q->told = false;
 	if (q->n[VFU_IRQ_INTX] && q->fds[VFU_IRQ_INTX][0] >= 0 &&
 	    take_back(q->fds[VFU_IRQ_INTX][0]))
 		q->masked = false;
 }
 
+static void on_again(struct loop_timer *t)
+{
+	struct vfu_irqs *q = (struct vfu_irqs *)((char *)t - offsetof(struct vfu_irqs, again));
+
+	raise_intx((struct vfu_conn *)((char *)q - offsetof(struct vfu_conn, irqs)));
+}
+
 static void unmask_intx(struct vfu_conn *c)
 {
-	c->irqs.masked = false;
-	if (pci_function_intx_level(c->v->function))
+	struct vfu_irqs *q = &c->irqs;
+
+	q->masked = false;
+	if (!pci_function_intx_level(c->v->function))
+		return;
+	if (q->told)
+		loop_timer_set(c->v->loop, &q->again, loop_now_ns() + AGAIN_NS);
+	else
 		raise_intx(c);
 }
 

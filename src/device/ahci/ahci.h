@@ -45,9 +45,22 @@ struct ahci_slot {
 	uint64_t ctba;
 	unsigned prdtl, prds; /* entries there are, and have been read */
 	uint64_t irq_at;      /* where the first of them that wants an interrupt ends; 0: none */
+	uint32_t irqs;        /* PxIS bits of its PIO blocks, for its end */
 	uint32_t prdbc;
 	struct guest_sg table; /* the PRD table as far as it was read; never mapped */
 	struct guest_sg sg;    /* what of it a transfer uses */
+};
+
+/* Queued commands that ended and have not been told yet: sdb.c. */
+struct ahci_sdb {
+	uint32_t tags;
+	unsigned batch; /* this many are told together */
+	unsigned told;  /* times that this many came, since batch was set */
+	unsigned trust; /* after so many of them batch may grow */
+	uint64_t since; /* when the first of tags ended */
+	bool pending;   /* task or timer is due, and counted in port.running */
+	struct loop_task task;
+	struct loop_timer timer;
 };
 
 struct ahci_port {
@@ -72,8 +85,7 @@ struct ahci_port {
 	bool leaving;  /* being unplugged */
 	bool signature_due, notify_due; /* FISes that wait: for FRE, for the machine to run */
 	struct co_queue idle;           /* woken when something ended */
-	uint32_t sdb;                   /* tags done in this turn of the loop */
-	struct loop_task sdb_task;
+	struct ahci_sdb sdb;
 	struct ahci_slot slots[AHCI_SLOTS];
 };
 
@@ -127,4 +139,15 @@ void ahci_port_kick(struct ahci_port *p);
 void ahci_port_cancel(struct ahci_port *p);
 /* 0 also where FRE is off and the FIS goes nowhere. */
 co_fn int ahci_post_fis(struct ahci_port *p, unsigned at, const uint8_t *fis, size_t len);
+/* The port stops fetching until ST went to 0; the command's bit stays in PxCI or PxSACT. */
+void ahci_port_halt(struct ahci_port *p, uint32_t bits);
 void ahci_port_init_commands(struct ahci_port *p);
+
+/* sdb.c */
+void ahci_sdb_init(struct ahci_port *p);
+/* The host has given one more queued command. */
+void ahci_sdb_fetched(struct ahci_port *p);
+/* One has ended well. */
+void ahci_sdb_done(struct ahci_port *p, unsigned tag);
+/* The tags that have not been told; the caller tells them, or nobody. */
+uint32_t ahci_sdb_take(struct ahci_port *p);

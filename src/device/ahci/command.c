@@ -185,11 +185,11 @@ static co_fn int host_pio(struct ata_cmd *c, const struct ata_drq *drq)
 		return res;
 	set_tfd(p, drq->end_status, 0);
 	/*
-	 * The last block of PIO in is the command's end: PxCI and PRDBC come before its interrupt,
-	 * which finish() raises.
+	 * The HBA goes on by itself, so the interrupt of a block has nothing to tell that the end
+	 * of the command does not: one for both costs the driver half the register reads.
 	 */
-	if (drq->irq && drq->end_status & ATA_BSY)
-		ahci_port_raise(p, IS_PSS);
+	if (drq->irq)
+		s->irqs |= IS_PSS;
 	return 0;
 }
 
@@ -210,8 +210,7 @@ static co_fn int put_prdbc(struct ahci_slot *s)
 	return guest_write(p->h->dev, p->clb + s->n * HEADER_LEN + PRDBC_AT, raw, sizeof(raw));
 }
 
-/* The port stops fetching until ST went to 0; the command's bit stays in PxCI or PxSACT. */
-static void halt(struct ahci_port *p, uint32_t bits)
+void ahci_port_halt(struct ahci_port *p, uint32_t bits)
 {
 	p->halted = true;
 	ahci_port_raise(p, bits);
@@ -221,7 +220,7 @@ static co_fn void finish(struct ahci_slot *s)
 {
 	struct ahci_port *p = s->port;
 	struct ata_cmd *c = &s->cmd;
-	uint32_t bits = s->irq_at && s->irq_at <= s->prdbc ? IS_DPS : 0;
+	uint32_t bits = s->irqs | (s->irq_at && s->irq_at <= s->prdbc ? IS_DPS : 0);
 	uint8_t fis[FIS_D2H_LEN];
 
 	s->fatal = s->fatal || put_prdbc(s) < 0;
@@ -234,46 +233,18 @@ static co_fn void finish(struct ahci_slot *s)
 			return;
 	}
 	if (s->fatal) {
-		halt(p, IS_HBFS); /* and the device stays busy: its transfer never ended */
+		ahci_port_halt(p,
+			       IS_HBFS); /* and the device stays busy: its transfer never ended */
 		return;
 	}
 	set_tfd(p, c->regs.status, c->regs.error);
-	bits |= (c->quiet ? IS_PSS : IS_DHRS) | (s->over ? IS_OFS : 0);
+	bits |= (c->quiet ? 0 : IS_DHRS) | (s->over ? IS_OFS : 0);
 	if (c->regs.status & ATA_ERR) {
-		halt(p, bits | IS_TFES);
+		ahci_port_halt(p, bits | IS_TFES);
 	} else {
 		p->ci &= ~(UINT32_C(1) << s->n);
 		ahci_port_raise(p, bits);
 	}
-}
-
-/* All queued commands that ended in this turn of the loop, by one FIS and one interrupt. */
-static void post_sdb(void *arg)
-{
-	struct ahci_port *p = arg;
-	uint32_t tags = p->sdb;
-	unsigned epoch = p->epoch;
-	uint8_t fis[FIS_SDB_LEN];
-
-	p->sdb = 0;
-	if (tags) {
-		ahci_put_sdb(fis, ATA_DRDY | ATA_DSC, 0, tags, false);
-		if (ahci_post_fis(p, RX_SDB, fis, sizeof(fis)) < 0 && epoch == p->epoch)
-			halt(p, IS_HBFS);
-		if (epoch == p->epoch) {
-			p->sact &= ~tags;
-			ahci_port_raise(p, IS_SDBS);
-		}
-	}
-	ahci_port_leave(p);
-}
-
-static void sdb_turn_end(struct loop_task *task)
-{
-	struct ahci_port *p =
-		(struct ahci_port *)((char *)task - offsetof(struct ahci_port, sdb_task));
-
-	co_start(p->h->loop, post_sdb, p);
 }
 
 static co_fn void finish_queued(struct ahci_slot *s)
@@ -283,22 +254,17 @@ static co_fn void finish_queued(struct ahci_slot *s)
 	uint32_t done;
 
 	if (!s->fatal && !(s->cmd.regs.status & ATA_ERR)) {
-		if (!p->sdb && !p->sdb_task.pending) {
-			p->running++; /* post_sdb()'s */
-			loop_at_turn_end(p->h->loop, &p->sdb_task);
-		}
-		p->sdb |= UINT32_C(1) << s->tag;
+		ahci_sdb_done(p, s->tag);
 		return;
 	}
-	done = p->sdb; /* those that were well are told with it */
-	p->sdb = 0;
+	done = ahci_sdb_take(p); /* those that were well are told with it */
 	ahci_put_sdb(fis, s->cmd.regs.status, s->cmd.regs.error, done, false);
 	ahci_post_fis(p, RX_SDB, fis, sizeof(fis));
 	if (is_stale(s))
 		return;
 	p->sact &= ~done;
 	set_tfd(p, s->cmd.regs.status, s->cmd.regs.error);
-	halt(p, IS_SDBS | (s->fatal ? IS_HBFS : IS_TFES) | (s->over ? IS_OFS : 0));
+	ahci_port_halt(p, IS_SDBS | (s->fatal ? IS_HBFS : IS_TFES) | (s->over ? IS_OFS : 0));
 }
 
 /* ---- execution ---- */
@@ -348,6 +314,7 @@ static co_fn void start_queued(struct ahci_slot *s)
 		return;
 	}
 	set_tfd(p, ATA_DRDY | ATA_DSC, 0);
+	ahci_sdb_fetched(p);
 	p->ci &= ~(UINT32_C(1) << s->n);
 	co_start(p->h->loop, run_queued, s);
 }
@@ -355,7 +322,7 @@ static co_fn void start_queued(struct ahci_slot *s)
 static void new_epoch(struct ahci_port *p)
 {
 	p->epoch++;
-	p->sdb = 0;
+	ahci_sdb_take(p);
 	for (unsigned i = 0; i < AHCI_SLOTS; i++) {
 		if (p->slots[i].executing)
 			ata_cancel(&p->slots[i].cmd);
@@ -436,6 +403,7 @@ static void init_slot(struct ahci_slot *s, const struct ahci_header *h, const st
 	s->prdbc = 0;
 	s->prds = 0;
 	s->irq_at = 0;
+	s->irqs = 0;
 	guest_sg_clear(&s->table, s->port->h->dev);
 	s->fatal = s->over = false;
 	s->queued = ata_unit_queue_depth(s->port->unit) &&
@@ -501,10 +469,10 @@ static co_fn void fetch(struct ahci_slot *s)
 	if (is_stale(s)) {
 		leave(s);
 	} else if (res < 0) {
-		halt(p, IS_HBFS);
+		ahci_port_halt(p, IS_HBFS);
 		leave(s);
 	} else if (h.cfl < FIS_D2H_LEN || h.cfl > CFIS_LEN || h.pmp || !ahci_get_cfis(table, &f)) {
-		halt(p, IS_IFS);
+		ahci_port_halt(p, IS_IFS);
 		leave(s);
 	} else if (!f.command) {
 		control(s, &f, h.clear_busy);
@@ -563,7 +531,7 @@ void ahci_port_cancel(struct ahci_port *p)
 
 void ahci_port_init_commands(struct ahci_port *p)
 {
-	p->sdb_task.run = sdb_turn_end;
+	ahci_sdb_init(p);
 	for (unsigned i = 0; i < AHCI_SLOTS; i++) {
 		p->slots[i].port = p;
 		p->slots[i].n = i;

@@ -5,7 +5,8 @@
  * The identity is nobody's: drivers bind by class 010601h, and ids of Intel's make Linux look for
  * registers in configuration space that only those chips have. CAP claims what drivers use and
  * nothing that would cost them accesses (SNTF) or make them ignore hot plug (link power
- * management).
+ * management). MSI-X is there beside MSI since a PC has several vectors for a function only so:
+ * with one for each port Linux need not read IS, and a read is what costs most here.
  */
 #include "device/ahci/ahci.h"
 #include "device/classes.h"
@@ -20,7 +21,7 @@ enum {
 	R_CAP = 0x00, R_GHC = 0x04, R_IS = 0x08, R_PI = 0x0c, R_VS = 0x10, R_PORTS = 0x100, PORT_LEN = 0x80,
 	GHC_HR = 1 << 0, GHC_IE = 1 << 1,
 	VERSION = 0x00010300,
-	ABAR = 5, ABAR_LEN = 8192,
+	ABAR = 5, ABAR_LEN = 8192, MSIX_TABLE = 0x1800, MSIX_PBA = 0x1c00,
 	PORTS_DEFAULT = 6,
 };
 
@@ -360,6 +361,7 @@ static int on_open(struct ob_dev *dev)
 	ob_add_bar(dev, &bar);
 	ob_add_pm(dev);
 	ob_add_msi(dev, vectors, OB_MSI_MASKABLE);
+	ob_add_msix(dev, h->n_ports, ABAR, MSIX_TABLE, ABAR, MSIX_PBA);
 	device_set_unit_ops(dev, &unit_ops);
 	if (!plug_units(h, &error)) {
 		res = ob_error(dev, -error->code, "%s", error->message);
