@@ -42,7 +42,10 @@ static void on_event(struct scsi_nexus *nexus, enum scsi_event event)
 	u->on_notify(u, u->notify_arg);
 }
 
-static const struct scsi_nexus_ops nexus_ops = {.event = on_event};
+static const struct scsi_nexus_ops parallel_ops = {.interface = SCSI_INTERFACE_ATAPI,
+						   .event = on_event};
+static const struct scsi_nexus_ops serial_ops = {.interface = SCSI_INTERFACE_SATA,
+						 .event = on_event};
 
 /* What INQUIRY says, which neither waits nor fails: a field of it without its padding. */
 static void inquire(struct ata_unit *u, unsigned page, size_t at, size_t len, char *out)
@@ -81,7 +84,7 @@ bool ata_packet_init(struct ata_unit *u, struct scsi_lu *lu, GError **error)
 	if (!lu)
 		return err_set(error, EINVAL, "a unit is a disk or a drive");
 	u->rows = ata_packet_rows;
-	u->nexus = scsi_nexus_new(lu, name, &nexus_ops, u, false);
+	u->nexus = scsi_nexus_new(lu, name, u->sata ? &serial_ops : &parallel_ops, u, false);
 	inquire(u, 0, VENDOR, VENDOR_LEN, vendor);
 	inquire(u, 0, PRODUCT, PRODUCT_LEN, product);
 	inquire(u, 0, REVISION, REVISION_LEN, u->firmware);

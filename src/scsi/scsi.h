@@ -82,7 +82,11 @@ enum scsi_event {                    /* for transports that can push */
 		  SCSI_EVENT_REMOVED, /* the logical unit goes away */
 };
 
+/* Physical interface standards, as feature 0001h numbers them (MMC-6 5.3.2). */
+enum scsi_interface { SCSI_INTERFACE_SCSI = 1, SCSI_INTERFACE_ATAPI = 2, SCSI_INTERFACE_SATA = 7 };
+
 struct scsi_nexus_ops {
+	enum scsi_interface interface; /* 0: SCSI */
 	/* Something asynchronous happened at the unit; on the unit's loop; may be NULL. */
 	void (*event)(struct scsi_nexus *nexus, enum scsi_event event);
 };

@@ -117,6 +117,11 @@ void scsi_lu_attention(struct scsi_lu *lu, const struct scsi_nexus *except, enum
 void scsi_nexus_attention(struct scsi_nexus *nexus, enum sense code);
 void scsi_lu_event(struct scsi_lu *lu, enum scsi_event event);
 
+static inline enum scsi_interface scsi_nexus_interface(const struct scsi_nexus *nexus)
+{
+	return nexus->ops && nexus->ops->interface ? nexus->ops->interface : SCSI_INTERFACE_SCSI;
+}
+
 /* The engine's own: take the oldest pending condition; prevent or a condition changed; an error for
  * later. */
 enum sense scsi_nexus_take_attention(struct scsi_nexus *nexus);

@@ -97,10 +97,11 @@ def fixture_guest_dir(tmp_path):
     return path
 
 
-@pytest.fixture(name="image", scope="session")
-def fixture_image(tmp_path_factory):
+@pytest.fixture(name="image", scope="module")
+def fixture_image(request, tmp_path_factory):
     """The image that tests burn, as a file of the host; in the guest of a rig it is /tmp/a.iso."""
-    return burning.make_images(tmp_path_factory.mktemp("images"), IMAGE_SIZE)
+    return burning.make_images(tmp_path_factory.mktemp("images"),
+                               getattr(request.module, "IMAGE_SIZE", IMAGE_SIZE))
 
 
 @pytest.fixture(name="rig", scope="module")

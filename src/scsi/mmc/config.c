@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 
 enum { RT_ALL, RT_CURRENT, RT_ONE };
+enum { CORE = 0x0001 };
 
 /* clang-format off */
 enum {	/* reply header and descriptor header */
@@ -262,8 +263,8 @@ struct feature {
 static const struct feature features[] = {
 	/* profile list */
 	{ 0x0000, 0, 0,  PERSISTENT, ALWAYS, 0, .fill = fill_profiles },
-	/* core: SCSI; INQ2, DBE */
-	{ 0x0001, 2, 8,  PERSISTENT, ALWAYS, 0, .data = { 0, 0, 0, 1, 0x03 } },
+	/* core: the nexus's interface; INQ2, DBE */
+	{ 0x0001, 2, 8,  PERSISTENT, ALWAYS, 0, .data = { 0, 0, 0, 0, 0x03 } },
 	/* morphing: OCEvent */
 	{ 0x0002, 1, 4,  PERSISTENT, ALWAYS, 0, .data = { 0x02 } },
 	/* removable medium: tray, load, eject, lock */
@@ -381,6 +382,8 @@ enum sense mmc_get_configuration(struct scsi_cmd *c)
 		if (f->needs && !can_any(f->needs))
 			continue;
 		len += put_feature(f, d, current, buf + len);
+		if (f->code == CORE)
+			put_be32(buf + len - f->len, scsi_nexus_interface(c->nexus));
 	}
 	fld_put(buf, CONF_LEN, len - 4);
 	fld_put(buf, CONF_PROFILE, profile);

@@ -25,7 +25,10 @@ static enum sense drive_ready(struct scsi_lu *lu, struct scsi_cmd *c)
 
 	if (d->op.kind != LONG_NONE)
 		return long_op_sense(d, c);
-	return c->row->flags & ROW_MEDIUM ? drive_need_medium(d) : SENSE_GOOD;
+	if (!(c->row->flags & ROW_MEDIUM) || loaded_disc(d))
+		return SENSE_GOOD;
+	nexus_state(c->nexus)->absent_due = 0;
+	return drive_no_medium(d);
 }
 
 static enum sense drive_state_sense(struct scsi_lu *lu, struct scsi_cmd *c)
@@ -114,6 +117,7 @@ void drive_medium_arrived(struct drive *d)
 	d->blocks_read = d->blocks_written = 0;
 	mode_reset_write_page(d);
 	mode_clear_write_protect(d);
+	drive_tell_absence(d);
 	scsi_lu_attention(&d->lu, NULL, SENSE_MEDIUM_CHANGED);
 	event_media(d, MEDIA_NEW);
 }

@@ -75,6 +75,8 @@ static co_fn bool take_out(struct drive *d, bool force, struct disc **taken, GEr
 	mode_clear_write_protect(d);
 	if (!d->state->tray_open) {
 		d->state->tray_open = 1;
+		if (*taken)
+			drive_note_absence(d);
 		event_media(d, MEDIA_REMOVED);
 	}
 	return true;

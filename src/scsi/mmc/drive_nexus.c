@@ -92,6 +92,34 @@ void drive_nexus_gone(struct scsi_lu *lu, struct scsi_nexus *nexus)
 		d->op.nexus = NULL;
 }
 
+void drive_note_absence(struct drive *d)
+{
+	for (unsigned i = 0; i < d->lu.nexuses->len; i++)
+		nexus_state(g_ptr_array_index(d->lu.nexuses, i))->absent_due = 1;
+}
+
+static bool has_attention(const struct scsi_nexus *nexus, enum sense code)
+{
+	for (unsigned i = 0; i < nexus->n_ua; i++) {
+		if (nexus->ua[i] == code)
+			return true;
+	}
+	return false;
+}
+
+void drive_tell_absence(struct drive *d)
+{
+	for (unsigned i = 0; i < d->lu.nexuses->len; i++) {
+		struct scsi_nexus *nexus = g_ptr_array_index(d->lu.nexuses, i);
+		struct nexus_state *n = nexus_state(nexus);
+
+		/* One that does not know of the disc before needs no telling that it went. */
+		if (n->absent_due && !has_attention(nexus, SENSE_MEDIUM_CHANGED))
+			scsi_nexus_attention(nexus, SENSE_NO_MEDIUM);
+		n->absent_due = 0;
+	}
+}
+
 const struct scsi_nexus *drive_locked_by(const struct drive *d)
 {
 	for (unsigned i = 0; i < d->lu.nexuses->len; i++) {

@@ -29,7 +29,8 @@ struct nexus_state {
 	uint8_t media_events;       /* pending, bit n for event n of the media class */
 	uint8_t power_event;        /* pending power state, 0: none */
 	uint8_t operational_reason; /* pending operational change, 0: none */
-	uint8_t spare[2];
+	uint8_t absent_due; /* the host took a disc out, and it has not been told that none is in */
+	uint8_t spare[1];
 	uint32_t ua[NEXUS_UA_MAX];
 	uint32_t deferred;
 	uint32_t used; /* counts up: which entry was taken last */

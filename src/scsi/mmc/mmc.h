@@ -131,6 +131,10 @@ static inline struct nexus_state *nexus_state(const struct scsi_nexus *nexus)
 void drive_nexus_new(struct scsi_lu *lu, struct scsi_nexus *nexus, bool resumed);
 void drive_nexus_changed(struct scsi_lu *lu, struct scsi_nexus *nexus);
 void drive_nexus_gone(struct scsi_lu *lu, struct scsi_nexus *nexus);
+/* The host took the disc out. Who does not look until the next one is in will be told that there
+ * was none before it is told that there is another: some guests only believe that (ata.md 5.1). */
+void drive_note_absence(struct drive *d);
+void drive_tell_absence(struct drive *d);
 const struct scsi_nexus *drive_locked_by(const struct drive *d); /* NULL: nobody */
 
 /* The tray (load.c); both with the order lock held alone. Opening leaves the disc in the drawer. */

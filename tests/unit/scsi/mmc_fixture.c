@@ -197,9 +197,10 @@ co_fn void fx_page5(struct fx *f, int line, unsigned byte2, unsigned byte3, unsi
 
 static co_fn void take_attentions(struct fx *f)
 {
-	for (unsigned i = 0;
-	     i < 4 && fx_command(f, TUR, 0, 0) != SENSE_GOOD && sense_key(f->sense) == 6; i++)
-		;
+	for (unsigned i = 0; i < 4 && fx_command(f, TUR, 0, 0) != SENSE_GOOD; i++) {
+		if (sense_key(f->sense) != 6 && f->sense != SENSE_NO_MEDIUM)
+			break;
+	}
 }
 
 static co_fn struct disc *open_disc(struct fx *f)

@@ -127,6 +127,7 @@ static co_fn void eject_finds_the_session_closed(struct fx *f)
 {
 	WRITES(f, 0, 32);
 	line_up(f);
+	FAILS(f, TUR, SENSE_NO_MEDIUM_OPEN);
 	put_in(f, disc_open(f->path, DISC_OPEN_RDWR, 0, NULL));
 	BYTE(f, DISC_INFO, 4, 2);
 }

@@ -68,11 +68,20 @@ static co_fn void insertion_and_removal(struct fx *f)
 	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
 	GOOD(f, TUR);
 	REPLY(f, MEDIA, "00 06 04 5e 00 02 00 00");
-	/* Out and in again between two polls: only the end counts. */
+	/* Out and in again between two polls: of events only the end counts. */
 	eject(f, false);
 	insert(f);
 	REPLY(f, MEDIA, "00 06 04 5e 02 02 00 00");
 	REPLY(f, MEDIA, "00 06 04 5e 00 02 00 00");
+	FAILS(f, TUR, SENSE_NO_MEDIUM);
+	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
+	GOOD(f, TUR);
+	/* Twice so, and nobody looked: told once. */
+	for (unsigned i = 0; i < 2; i++) {
+		eject(f, false);
+		insert(f);
+	}
+	FAILS(f, TUR, SENSE_NO_MEDIUM);
 	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
 	GOOD(f, TUR);
 }
@@ -101,6 +110,7 @@ static co_fn void lock_and_eject_request(struct fx *f)
 	eject(f, false);
 	REPLY(f, MEDIA, "00 06 04 5e 03 01 00 00");
 	insert(f);
+	FAILS(f, "1e 00 00 00 01 00", SENSE_NO_MEDIUM);
 	FAILS(f, "1e 00 00 00 01 00", SENSE_MEDIUM_CHANGED);
 	GOOD(f, "1e 00 00 00 01 00");
 	eject(f, true);

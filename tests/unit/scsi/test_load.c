@@ -105,6 +105,7 @@ static co_fn void insertion_closes_the_tray(struct fx *f)
 	CHECK(f, drive_eject(f->drive, false, &error) && drive_tray_open(f->drive));
 	disc = disc_open(f->path, DISC_OPEN_RDWR, 0, &error);
 	CHECK(f, disc && drive_insert(f->drive, disc, false, &error) && !drive_tray_open(f->drive));
+	FAILS(f, TUR, SENSE_NO_MEDIUM); /* it had not been told */
 	FAILS(f, TUR, SENSE_MEDIUM_CHANGED);
 	GOOD(f, TUR);
 }
