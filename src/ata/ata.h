@@ -99,9 +99,9 @@ struct ata_host_ops {
 	co_fn int (*pio)(struct ata_cmd *c, const struct ata_drq *drq);
 	/*
 	 * Guest memory for up to len bytes of DMA, which stays valid until dma_end(). What the host
-	 * described may be shorter (iov->len tells: a disk moves whole sectors then and ends with
-	 * ABRT; a packet command goes on with less room) and is cut to len where it is longer.
-	 * iov->v is the adapter's. Once a command.
+	 * described may be shorter (iov->len tells: a disk moves whole sectors then, and a write
+	 * ends with ABRT; other commands go on with less room) and is cut to len where it is
+	 * longer. iov->v is the adapter's. Once a command.
 	 */
 	co_fn int (*dma_begin)(struct ata_cmd *c, bool to_host, size_t len, struct iovs *iov);
 	/* After each dma_begin() that succeeded. done: bytes from the front that were moved. */

@@ -230,7 +230,7 @@ static co_fn unsigned transfer(struct ata_unit *u, struct ata_cmd *c, bool write
 			      write);
 	if (res < 0)
 		return failed(u, c, c->lba, res, write);
-	return end < 0 || iov.len < len ? ATA_ABRT : 0;
+	return end < 0 || (write && iov.len < len) ? ATA_ABRT : 0;
 }
 
 co_fn unsigned ata_read_dma(struct ata_unit *u, struct ata_cmd *c)

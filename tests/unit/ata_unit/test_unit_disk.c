@@ -119,8 +119,8 @@ static co_fn void short_memory_body(struct fx *f)
 		memset(h->data, 0x5a, 4096);
 		h->dma_room = rooms[i];
 		h->dma_piece = 3;
-		host_run(h, 0x25, 0, 4, 10, LBA);
-		ENDED(h, ERR_END, ATA_ABRT);
+		host_run(h, 0x25, 0, 4, 10, LBA); /* what there is no room for is lost */
+		ENDED(h, GOOD_END, 0);
 		CHECK(f, h->dma_done == whole);
 		CHECK(f, host_has_pattern(h, 0, 10, (unsigned)(whole / 512), 1));
 		CHECK(f, h->data[whole] == 0x5a && h->data[rooms[i]] == 0x5a);

@@ -107,7 +107,7 @@ static co_fn void refused_body(struct fx *f)
 
 	for (unsigned i = 0; i < 4; i++) {
 		d.h->dma_room = i == 2 ? 700 : i == 3 ? 0 : HOST_ROOM;
-		host_run(d.h, i % 2 ? WRITE : READ, i < 2 ? 2 : 8, 5 << 3, i < 2 ? SECTORS - 1 : 0,
+		host_run(d.h, i ? WRITE : READ, i < 2 ? 2 : 8, 5 << 3, i < 2 ? SECTORS - 1 : 0,
 			 0x40);
 		ENDED(d.h, ERR_END, i < 2 ? ATA_IDNF : ATA_ABRT);
 		CHECK(f, ata_unit_tags(d.u) == 0);
