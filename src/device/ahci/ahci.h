@@ -28,6 +28,15 @@ enum {	/* PxCMD */
 	CMD_FR = 1 << 14, CMD_CR = 1 << 15,
 };
 
+enum {	/* what software can write, and fields of it */
+	IE_MASK = 0x7dc0007f | (int)0x80000000,
+	CMD_WRITABLE = CMD_ST | CMD_FRE | 1 << 24 | 1 << 25, /* and LED hints; CAP.SSS is 0 */
+	SCTL_MASK = 0xfff, SCTL_DET = 0xf, DET_RESET = 1, DET_OFF = 4, SSTS_OFF = 4,
+	CLB_MASK = 0x3ff, FB_MASK = 0xff, /* bits that read 0 */
+};
+
+enum { GHC_HR = 1 << 0, GHC_IE = 1 << 1 };
+
 enum { SERR_N = 1 << 16, SERR_F = 1 << 25, SERR_X = 1 << 26, SSTS_UP = 0x133, TFD_NONE = 0x7f };
 /* clang-format on */
 
@@ -151,3 +160,7 @@ void ahci_sdb_fetched(struct ahci_port *p);
 void ahci_sdb_done(struct ahci_port *p, unsigned tag);
 /* The tags that have not been told; the caller tells them, or nobody. */
 uint32_t ahci_sdb_take(struct ahci_port *p);
+
+/* state.c: ob_class.save and restore. */
+int ahci_save(struct ob_dev *dev, struct ob_state *out);
+int ahci_restore(struct ob_dev *dev, struct ob_state *in, uint32_t version);

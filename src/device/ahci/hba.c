@@ -19,7 +19,6 @@
 /* clang-format off */
 enum {
 	R_CAP = 0x00, R_GHC = 0x04, R_IS = 0x08, R_PI = 0x0c, R_VS = 0x10, R_PORTS = 0x100, PORT_LEN = 0x80,
-	GHC_HR = 1 << 0, GHC_IE = 1 << 1,
 	VERSION = 0x00010300,
 	ABAR = 5, ABAR_LEN = 8192, MSIX_TABLE = 0x1800, MSIX_PBA = 0x1c00,
 	PORTS_DEFAULT = 6,
@@ -486,11 +485,14 @@ const struct ob_class ahci_class = {
 	       .intx_pin = 1},
 	.props = props,
 	.n_props = G_N_ELEMENTS(props),
+	.state_version = 1,
 	.open = on_open,
 	.close = on_close,
 	.reset = on_reset,
 	.stop = on_stop,
 	.start = on_start,
+	.save = ahci_save,
+	.restore = ahci_restore,
 	.revoked = on_revoked,
 	.changed = on_changed,
 };

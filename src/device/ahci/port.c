@@ -13,10 +13,6 @@ enum {	/* registers */
 	P_CLB = 0x00, P_CLBU = 0x04, P_FB = 0x08, P_FBU = 0x0c, P_IS = 0x10, P_IE = 0x14, P_CMD = 0x18,
 	P_TFD = 0x20, P_SIG = 0x24, P_SSTS = 0x28, P_SCTL = 0x2c, P_SERR = 0x30, P_SACT = 0x34,
 	P_CI = 0x38, P_SNTF = 0x3c,
-
-	IE_MASK = 0x7dc0007f | (int)0x80000000,
-	CMD_WRITABLE = CMD_ST | CMD_FRE | 1 << 24 | 1 << 25, /* and LED hints; CAP.SSS is 0 */
-	SCTL_MASK = 0xfff, SCTL_DET = 0xf, DET_RESET = 1, DET_OFF = 4, SSTS_OFF = 4,
 	SIG_NONE = -1,
 };
 /* clang-format on */
@@ -193,9 +189,9 @@ static uint64_t set_half(uint64_t old, uint32_t value, bool high)
 void ahci_port_write(struct ahci_port *p, unsigned off, uint32_t value)
 {
 	switch (off) {
-	case P_CLB: p->clb = set_half(p->clb, value & ~UINT32_C(0x3ff), false); break;
+	case P_CLB: p->clb = set_half(p->clb, value & ~(uint32_t)CLB_MASK, false); break;
 	case P_CLBU: p->clb = set_half(p->clb, value, true); break;
-	case P_FB: p->fb = set_half(p->fb, value & ~UINT32_C(0xff), false); break;
+	case P_FB: p->fb = set_half(p->fb, value & ~(uint32_t)FB_MASK, false); break;
 	case P_FBU: p->fb = set_half(p->fb, value, true); break;
 	case P_IS:
 		p->is &= ~value;

@@ -374,6 +374,69 @@ static void stop_co(void *arg)
 }
 RIG_TEST(stop)
 
+static void refuse_state(const GByteArray *state, const char *order, const char *options,
+			 const char *message)
+{
+	GError *error = NULL;
+	struct ahci_rig r;
+
+	rig_begin(&r, order, options);
+	ON_LOOP(stop_machine, &r);
+	WAIT_UNTIL(r.answered);
+	assert_false(pci_function_restore(r.h.f, state->data, state->len, &error));
+	if (!strstr(error->message, message))
+		fail_msg("%s", error->message);
+	g_error_free(error);
+	ON_LOOP(start_machine, &r);
+	rig_end(&r);
+}
+
+/* What was not begun when the machine stopped is done where it goes on. */
+static void saved_co(void *arg)
+{
+	static const struct rig_cmd set_multiple = {.op = 0xc6, .count = 8};
+	static const struct rig_cmd read_multiple = {
+		.op = 0xc4, .device = 0x40, .count = 8, .lba = 64, .bytes = 4096};
+	GByteArray *state;
+	struct ahci_rig r;
+
+	(void)arg;
+	rig_begin(&r, "hc", "driver=ahci");
+	assert_int_equal(rig_run(&r, 0, &set_multiple) & TFES, 0);
+	rig_slow(&r, 0, FAULT_ANY, 20);
+	rig_fill(&r, 0, 0, &read_multiple);
+	rig_fill(&r, 0, 1, &read_8); /* goes first: the slot after the last one */
+	rig_issue(&r, 0, 3, false);
+	ON_LOOP(stop_machine, &r);
+	WAIT_UNTIL(r.answered);
+	assert_int_equal(prg(&r, 0, P_CI), 1);
+	state = pci_function_save(r.h.f, NULL);
+	assert_non_null(state);
+	ON_LOOP(start_machine, &r);
+	fault_clear(r.disks[0]);
+	WAIT_UNTIL(!prg(&r, 0, P_CI));
+	rig_reset_bus(&r);
+	assert_int_equal(prg(&r, 0, P_CLB), 0);
+	memset(at(&r, DATA_AT), 0xcc, 4096);
+
+	ON_LOOP(stop_machine, &r);
+	WAIT_UNTIL(r.answered);
+	assert_true(pci_function_restore(r.h.f, state->data, state->len, NULL));
+	assert_int_equal(prg(&r, 0, P_CI), 1);
+	assert_int_equal(prg(&r, 1, P_SIG), 0xeb140101);
+	ON_LOOP(start_machine, &r);
+	WAIT_UNTIL(!prg(&r, 0, P_CI));
+	assert_int_equal(prg(&r, 0, P_TFD), 0x50); /* the setting came along */
+	assert_int_equal(get_le16(at(&r, DATA_AT)), 64);
+	rig_end(&r);
+
+	refuse_state(state, "ch", "driver=ahci", "had a disk on port 0, here is a drive");
+	refuse_state(state, "h", "driver=ahci", "had a drive on port 1, here is nothing");
+	refuse_state(state, "hc", "driver=ahci,ports=3", "msix.table has 96 bytes, must have 48");
+	g_byte_array_unref(state);
+}
+RIG_TEST(saved)
+
 /* ---- memory that goes away ---- */
 
 static void remove_memory(void *arg)
@@ -485,7 +548,7 @@ int main(void)
 		cmocka_unit_test(end_under_io),  cmocka_unit_test(cve_2023_5088),
 		cmocka_unit_test(hba_reset),     cmocka_unit_test(stop),
 		cmocka_unit_test(revoked),       cmocka_unit_test(detach),
-		cmocka_unit_test(notification),
+		cmocka_unit_test(notification),  cmocka_unit_test(saved),
 	};
 
 	return RUN_LOOP_TESTS(tests);
