@@ -16,7 +16,7 @@ co_fn struct block_node *image_open(const struct args *a, const char *name, cons
 	struct opts *options;
 
 	if (args_has(a, "force-share"))
-		flags |= BLOCK_NO_LOCK;
+		flags = (flags & ~(unsigned)BLOCK_UNSHARE_WRITE) | BLOCK_NO_LOCK;
 	if (args_has(a, "allow-references"))
 		flags |= BLOCK_REFS_ANYWHERE;
 	if (!format)

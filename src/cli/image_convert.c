@@ -199,7 +199,7 @@ static co_fn int convert_on_loop(const struct args *a, void *arg)
 	GError *error = NULL;
 	bool ok, made = false;
 
-	c.from = image_open(a, args_operand(a, 0), NULL, 0, &error);
+	c.from = image_open(a, args_operand(a, 0), NULL, BLOCK_UNSHARE_WRITE, &error);
 	ok = c.from &&
 	     (c.fill || make_target(a, &c, path, format ? format : "raw", &made, &error)) &&
 	     open_target(a, &c, path, &error) && copy_all(&c, a, workers, &error);
