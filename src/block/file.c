@@ -33,7 +33,8 @@ enum { MAX_PIECES = 64, MAX_MAPS = 4, PIECES_LIMIT = 1024 /* IOV_MAX of Linux */
 enum locking { LOCKING_AUTO, LOCKING_ON, LOCKING_OFF };
 
 struct file {
-	int fd, tail_fd; /* + 1, so that zeroed state has none */
+	int fd, tail_fd;               /* + 1, so that zeroed state has none */
+	uint64_t data_start, data_end; /* no hole here, when it was last looked for one */
 	bool device;
 	bool no_punch, no_zero_range, no_dsync, no_holes;
 	struct file_inline at_once;
@@ -275,6 +276,16 @@ static co_fn int file_flush(struct block_node *node)
 	return co_fsync(file_fd(node), true);
 }
 
+/*
+ * Data that was found once is taken for data until zeros are put there: at worst zeros of another
+ * program are read. So a file without holes is asked once, not for each piece of it.
+ */
+static void forget_data(struct file *file, uint64_t off, uint64_t len)
+{
+	if (off < file->data_end && file->data_start < off + len)
+		file->data_start = file->data_end = 0;
+}
+
 static bool is_unsupported(int res)
 {
 	return res == -EOPNOTSUPP || res == -ENOSYS;
@@ -287,6 +298,7 @@ static co_fn int file_write_zeros(struct block_node *node, uint64_t off, uint64_
 
 	if (file->no_zero_range)
 		return -ENOTSUP;
+	forget_data(file, off, len);
 	res = co_fallocate(file_fd(node), FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, off, len);
 	file->no_zero_range = is_unsupported(res);
 	return file->no_zero_range ? -ENOTSUP : res;
@@ -298,6 +310,7 @@ static co_fn int file_discard_zero(struct block_node *node, uint64_t off, uint64
 	struct file *file = node->state;
 	int res = -EOPNOTSUPP;
 
+	forget_data(file, off, len);
 	if (!file->no_punch) {
 		res = co_fallocate(file_fd(node), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off,
 				   len);
@@ -356,19 +369,28 @@ static int seek_run(void *arg)
 static co_fn int file_get_status(struct block_node *node, uint64_t off, uint64_t len,
 				 unsigned *status, uint64_t *run)
 {
-	struct seek_job job = {.fd = file_fd(node), .off = off, .len = len};
+	struct seek_job job = {.fd = file_fd(node), .off = off, .len = node->length - off};
 	struct file *file = node->state;
 
 	*status = BLOCK_DATA;
 	*run = len;
 	if (file->device || file->no_holes)
 		return 0;
-	if (job_run(seek_run, &job) < 0) {
+	if (off >= file->data_start && off < file->data_end) {
+		*run = MIN(len, file->data_end - off);
+		return 0;
+	}
+	/* Where calls are made at once anyway, this one is too: it looks at memory. */
+	if ((file->at_once.local ? seek_run(&job) : job_run(seek_run, &job)) < 0) {
 		file->no_holes = true;
 		return 0;
 	}
+	if (job.data) {
+		file->data_start = off;
+		file->data_end = off + job.run;
+	}
 	*status = job.data ? BLOCK_DATA : BLOCK_ZERO;
-	*run = job.run;
+	*run = MIN(job.run, len);
 	return 0;
 }
 
@@ -423,7 +445,10 @@ static co_fn int file_truncate(struct block_node *node, uint64_t len)
 	struct truncate_job job = {.fd = file_fd(node), .len = len};
 	struct file *file = node->state;
 
-	return file->device ? -ENOTSUP : job_run(truncate_run, &job);
+	if (file->device)
+		return -ENOTSUP;
+	file->data_start = file->data_end = 0;
+	return job_run(truncate_run, &job);
 }
 
 /* Guarded: another program can shorten the file, or its disk be full when a page needs room. */
