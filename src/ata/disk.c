@@ -295,6 +295,8 @@ static co_fn unsigned trim(struct ata_unit *u, const struct ata_cmd *c, const ui
 			return ATA_IDNF;
 		if (c->cancelled)
 			return ATA_ABRT;
+		if (!block_can_discard(u->disk))
+			continue;
 		res = block_discard_zero(u->disk, lba * ATA_SECTOR, count * ATA_SECTOR);
 		if (res < 0) {
 			log_failure(u, "trimming", res);

@@ -105,7 +105,7 @@ static void put_disk(const struct ata_unit *u, uint8_t *out)
 	put_word(out, W_ROTATION, u->rotational ? ROTATION_7200 : ROTATION_SSD);
 	if (!block_is_writable(u->disk))
 		return;
-	put_word(out, W_ADDITIONAL, TRIM_READS_ZEROS);
+	put_word(out, W_ADDITIONAL, block_can_discard(u->disk) ? TRIM_READS_ZEROS : 0);
 	put_word(out, W_TRIM_BLOCKS, ATA_DSM_BLOCKS);
 	put_word(out, W_TRIM, 1);
 }

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "block/align.h"
 
 enum { ZERO_CHUNK = 64 * 1024, ZERO_PIECES = 16 };
 
@@ -38,9 +39,27 @@ const char *block_name(const struct block_node *node)
 	return node->name;
 }
 
+bool block_is_writethrough(const struct block_node *node)
+{
+	return node->flags & BLOCK_WRITETHROUGH;
+}
+
+bool block_can_discard(const struct block_node *node)
+{
+	return !(node->flags & BLOCK_DISCARD_IGNORE);
+}
+
+unsigned block_request_align(const struct block_node *node)
+{
+	while (node->file)
+		node = node->file;
+	return node->request_align;
+}
+
 void block_get_stats(const struct block_node *node, struct block_stats *out)
 {
 	*out = node->stats;
+	out->in_flight = node->drain.in_flight;
 }
 
 static bool range_ok(const struct block_node *node, uint64_t off, uint64_t len)
@@ -57,12 +76,21 @@ static unsigned epoch_enter(struct block_node *node)
 }
 
 /* The end of every request: leaves the drain, counts an error. */
-static int request_end(struct block_node *node, int res)
+static int request_end(struct block_node *node, int res, uint64_t *failed)
 {
-	if (res < 0)
+	if (res < 0) {
 		node->stats.errors++;
+		(*failed)++;
+	}
 	co_drain_leave(&node->drain);
 	return res < 0 ? res : 0;
+}
+
+static void count_write(struct block_node *node, uint64_t off, uint64_t len)
+{
+	node->stats.writes++;
+	node->stats.write_bytes += len;
+	node->stats.write_highest = MAX(node->stats.write_highest, off + len);
 }
 
 co_fn int block_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)
@@ -76,14 +104,56 @@ co_fn int block_preadv(struct block_node *node, uint64_t off, const struct iovs 
 		return 0;
 	co_drain_enter(&node->drain);
 	epoch = epoch_enter(node);
-	res = node->driver->map ? block_read_mapped(node, off, iov)
-				: node->driver->preadv(node, off, iov);
+	if (node->driver->map)
+		res = block_read_mapped(node, off, iov);
+	else if (align_matters(node))
+		res = align_preadv(node, off, iov);
+	else
+		res = node->driver->preadv(node, off, iov);
 	node->epoch.running[epoch]--;
 	if (res >= 0) {
 		node->stats.reads++;
 		node->stats.read_bytes += iov->len;
 	}
-	return request_end(node, res);
+	return request_end(node, res, &node->stats.failed_reads);
+}
+
+static co_fn int driver_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
+				unsigned flags)
+{
+	return align_matters(node) ? align_pwritev(node, off, iov, flags)
+				   : node->driver->pwritev(node, off, iov, flags);
+}
+
+/* What the cache mode makes of a write's flags. Formats keep their own order with it or without. */
+static unsigned fua_by_mode(const struct block_node *node, unsigned flags)
+{
+	if (node->flags & BLOCK_NO_FLUSH)
+		return node->driver->kind == BLOCK_PROTOCOL ? flags & ~(unsigned)BLOCK_FUA : flags;
+	return flags | BLOCK_FUA;
+}
+
+static bool is_zero(const struct iovs *iov)
+{
+	for (unsigned i = 0; i < iov->n; i++) {
+		const uint8_t *p = iov->v[i].iov_base;
+		size_t n = iov->v[i].iov_len;
+
+		if (n && (*p || memcmp(p, p + 1, n - 1) != 0))
+			return false;
+	}
+	return true;
+}
+
+/* Instead of the zeros in iov; -ENOTSUP: write them. */
+static co_fn int write_detected(struct block_node *node, uint64_t off, const struct iovs *iov,
+				unsigned flags)
+{
+	unsigned unmap = node->flags & BLOCK_DETECT_UNMAP ? BLOCK_MAY_UNMAP : 0;
+
+	if (!is_zero(iov))
+		return -ENOTSUP;
+	return block_write_zeros(node, off, iov->len, unmap | (flags & BLOCK_FUA));
 }
 
 co_fn int block_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
@@ -98,17 +168,22 @@ co_fn int block_pwritev(struct block_node *node, uint64_t off, const struct iovs
 		return -EROFS;
 	if (iov->len == 0)
 		return 0;
+	if (node->flags & (BLOCK_DETECT_ZEROES | BLOCK_DETECT_UNMAP)) {
+		res = write_detected(node, off, iov, flags);
+		if (res != -ENOTSUP)
+			return res;
+	}
+	if (node->flags & (BLOCK_WRITETHROUGH | BLOCK_NO_FLUSH))
+		flags = fua_by_mode(node, flags);
 	co_drain_enter(&node->drain);
 	epoch = epoch_enter(node);
-	res = node->driver->pwritev(node, off, iov, flags);
+	res = driver_pwritev(node, off, iov, flags);
 	node->epoch.running[epoch]--;
 	if (!(flags & BLOCK_FUA) || res < 0)
 		node->write_gen++;
-	if (res >= 0) {
-		node->stats.writes++;
-		node->stats.write_bytes += iov->len;
-	}
-	return request_end(node, res);
+	if (res >= 0)
+		count_write(node, off, iov->len);
+	return request_end(node, res, &node->stats.failed_writes);
 }
 
 co_fn int block_pread(struct block_node *node, uint64_t off, void *buf, size_t len)
@@ -135,7 +210,9 @@ static co_fn int flush_now(struct block_node *node)
 
 	node->flushing = true;
 	co_drain_enter(&node->drain);
-	if (node->driver->flush)
+	if (node->driver->kind == BLOCK_PROTOCOL && (node->flags & BLOCK_NO_FLUSH))
+		res = 0;
+	else if (node->driver->flush)
 		res = node->driver->flush(node);
 	else if (node->file)
 		res = block_flush(node->file);
@@ -147,7 +224,7 @@ static co_fn int flush_now(struct block_node *node)
 		node->stats.flushes++;
 	}
 	co_queue_wake_all(&node->flush_waiting);
-	return request_end(node, res);
+	return request_end(node, res, &node->stats.failed_flushes);
 }
 
 co_fn int block_flush(struct block_node *node)
@@ -177,15 +254,59 @@ static co_fn int write_zeros(struct block_node *node, uint64_t off, uint64_t len
 			v[iov.n++] = (struct iovec){(void *)zeros, piece};
 			iov.len += piece;
 		}
-		res = node->driver->pwritev(node, off, &iov, 0);
+		res = driver_pwritev(node, off, &iov, 0);
 		off += iov.len;
 		len -= iov.len;
 	}
 	return res;
 }
 
-co_fn int block_discard_zero(struct block_node *node, uint64_t off, uint64_t len)
+typedef co_fn int zero_fn(struct block_node *node, uint64_t off, uint64_t len);
+
+static co_fn int unaligned_zeros(struct block_node *node, uint64_t off, uint64_t len)
 {
+	return len ? write_zeros(node, off, len) : 0;
+}
+
+/*
+ * fn on the blocks of discard_align that lie wholly inside; the ends are written where they count
+ * (edges). -ENOTSUP: nothing was done.
+ */
+static co_fn int on_whole_blocks(struct block_node *node, zero_fn *fn, uint64_t off, uint64_t len,
+				 bool edges)
+{
+	uint64_t align = node->discard_align, end = off + len;
+	uint64_t first = (off + align - 1) / align * align, last = end / align * align;
+	struct align_change change;
+	int res;
+
+	if (last <= first)
+		return -ENOTSUP;
+	if (align_matters(node))
+		align_begin(node, &change, first, last - first, false);
+	res = fn(node, first, last - first);
+	if (align_matters(node))
+		align_end(node, &change);
+	if (res < 0 || !edges)
+		return res;
+	res = unaligned_zeros(node, off, first - off);
+	return res < 0 ? res : unaligned_zeros(node, last, end - last);
+}
+
+/* What the driver has for zeros, NULL: writing them. */
+static zero_fn *zero_way(const struct block_node *node, bool unmap)
+{
+	const struct block_driver *driver = node->driver;
+
+	/* A format that marks clusters as zeros does so whether it keeps their space or not. */
+	if (unmap || (!driver->write_zeros && driver->has_metadata))
+		return driver->discard_zero;
+	return driver->write_zeros;
+}
+
+static co_fn int zero_request(struct block_node *node, uint64_t off, uint64_t len, bool unmap)
+{
+	zero_fn *fn = zero_way(node, unmap);
 	int res = -ENOTSUP;
 	unsigned epoch;
 
@@ -197,13 +318,64 @@ co_fn int block_discard_zero(struct block_node *node, uint64_t off, uint64_t len
 		return 0;
 	co_drain_enter(&node->drain);
 	epoch = epoch_enter(node);
-	if (node->driver->discard_zero)
-		res = node->driver->discard_zero(node, off, len);
+	if (fn)
+		res = on_whole_blocks(node, fn, off, len, true);
 	if (res == -ENOTSUP)
 		res = write_zeros(node, off, len);
 	node->epoch.running[epoch]--;
 	node->write_gen++;
-	return request_end(node, res);
+	if (res >= 0 && unmap) {
+		node->stats.discards++;
+		node->stats.discard_bytes += len;
+	} else if (res >= 0) {
+		count_write(node, off, len);
+	}
+	return request_end(node, res,
+			   unmap ? &node->stats.failed_discards : &node->stats.failed_writes);
+}
+
+co_fn int block_discard_zero(struct block_node *node, uint64_t off, uint64_t len)
+{
+	int res = zero_request(node, off, len, true);
+
+	return res == 0 && block_is_writethrough(node) ? block_flush(node) : res;
+}
+
+co_fn int block_write_zeros(struct block_node *node, uint64_t off, uint64_t len, unsigned flags)
+{
+	bool unmap = (flags & BLOCK_MAY_UNMAP) && block_can_discard(node);
+	int res = zero_request(node, off, len, unmap);
+
+	if (res == 0 && ((flags & BLOCK_FUA) || block_is_writethrough(node)))
+		return block_flush(node);
+	return res;
+}
+
+co_fn int block_discard(struct block_node *node, uint64_t off, uint64_t len)
+{
+	const struct block_driver *driver = node->driver;
+	zero_fn *fn = driver->discard ? driver->discard : driver->discard_zero;
+	unsigned epoch;
+	int res;
+
+	if (!range_ok(node, off, len))
+		return -EINVAL;
+	if (!node->writable)
+		return -EROFS;
+	if (len == 0 || !fn || !block_can_discard(node))
+		return 0;
+	co_drain_enter(&node->drain);
+	epoch = epoch_enter(node);
+	res = on_whole_blocks(node, fn, off, len, false);
+	if (res == -ENOTSUP || res == -EOPNOTSUPP)
+		res = 0;
+	node->epoch.running[epoch]--;
+	node->write_gen++;
+	if (res >= 0) {
+		node->stats.discards++;
+		node->stats.discard_bytes += len;
+	}
+	return request_end(node, res, &node->stats.failed_discards);
 }
 
 co_fn int block_allocate(struct block_node *node, uint64_t off, uint64_t len)
@@ -221,7 +393,7 @@ co_fn int block_allocate(struct block_node *node, uint64_t off, uint64_t len)
 	co_drain_enter(&node->drain);
 	res = node->driver->allocate(node, off, len);
 	node->write_gen++;
-	return request_end(node, res);
+	return request_end(node, res, &node->stats.failed_writes);
 }
 
 co_fn int block_truncate(struct block_node *node, uint64_t len)
@@ -239,7 +411,7 @@ co_fn int block_truncate(struct block_node *node, uint64_t len)
 	if (res >= 0)
 		node->length = len;
 	node->write_gen++;
-	return request_end(node, res);
+	return request_end(node, res, &node->stats.failed_writes);
 }
 
 co_fn int block_pwrite_compressed(struct block_node *node, uint64_t off, const void *buf,
@@ -260,11 +432,9 @@ co_fn int block_pwrite_compressed(struct block_node *node, uint64_t off, const v
 	res = node->driver->pwrite_compressed(node, off, buf, len);
 	node->epoch.running[epoch]--;
 	node->write_gen++;
-	if (res >= 0) {
-		node->stats.writes++;
-		node->stats.write_bytes += len;
-	}
-	return request_end(node, res);
+	if (res >= 0)
+		count_write(node, off, len);
+	return request_end(node, res, &node->stats.failed_writes);
 }
 
 co_fn bool block_create(const char *driver_name, struct block_node *file,

@@ -29,10 +29,18 @@ enum block_open_flags {
 	BLOCK_DAMAGED_TOO = 64, /* what marks itself as damaged is opened all the same, for check */
 	BLOCK_HEADER_ONLY =
 		128, /* only to see what it says of itself: nothing it names is opened */
+	BLOCK_DIRECT = 256,       /* past the host's page cache; children and backing files too */
+	BLOCK_NO_FLUSH = 512,     /* nothing is made durable; children too */
+	BLOCK_WRITETHROUGH = 1024, /* every write is durable when it returns */
+	BLOCK_DISCARD_IGNORE = 2048,
+	BLOCK_DETECT_ZEROES = 4096, /* writes of zeros become such, in place */
+	BLOCK_DETECT_UNMAP = 8192,  /* the same, and give their space back */
+	BLOCK_NO_PROBE = 16384,     /* an image whose format is not said is refused */
 };
 
 enum block_write_flags {
-	BLOCK_FUA = 1, /* durable when it returns */
+	BLOCK_FUA = 1,       /* durable when it returns */
+	BLOCK_MAY_UNMAP = 2, /* of zeros: the space may be given back */
 };
 
 /*
@@ -41,9 +49,14 @@ enum block_write_flags {
  * Without "driver" a file name is opened as "file". The options are only read. NULL on error, with
  * the file named.
  *
+ * Every node also takes (options.c): "read-only", "auto-read-only", "force-share"; "cache" (as QEMU
+ * names the modes), "cache.direct", "cache.no-flush", "cache.writeback"; "discard" (unmap, ignore),
+ * "detect-zeroes" (off, on, unmap); "allow-refs".
+ *
  * The chain of backing files is opened as well: each read-only, at most 200, none twice. A name
- * that stands in an image is a plain file name beneath that image's directory unless the flags
- * allow more, never a URL or json:, and its format is stated there or by the user.
+ * that stands in an image is a plain file name beneath that image's directory, or beneath one of
+ * those in "allow-refs" (DIR:DIR...), unless the flags allow more; never a URL or json:. Its format
+ * is stated there or by the user.
  */
 co_fn struct block_node *block_open(struct opts *options, unsigned flags, GError **error);
 /*
@@ -53,6 +66,12 @@ co_fn struct block_node *block_open(struct opts *options, unsigned flags, GError
  */
 co_fn struct block_node *block_open_image(const char *name, const char *format, unsigned flags,
 					  GError **error);
+/* The same with further options for the node (NULL: none), which are only read. */
+co_fn struct block_node *block_open_image_with(const char *name, const char *format,
+					       const struct opts *more, unsigned flags,
+					       GError **error);
+/* Sets the flags of a cache mode, as users of QEMU name them. */
+bool block_parse_cache(const char *mode, unsigned *flags, GError **error);
 /* A format over a file that is open already, whose reference is taken also on failure. No backing
  * file is opened. */
 co_fn struct block_node *block_open_over(const char *format, struct block_node *file,
@@ -73,6 +92,12 @@ co_fn void block_unref(struct block_node *node);
 
 uint64_t block_length(const struct block_node *node);
 bool block_is_writable(const struct block_node *node);
+/* There is no volatile cache for a guest to know of. */
+bool block_is_writethrough(const struct block_node *node);
+/* False: block_discard() does nothing, as the user said. */
+bool block_can_discard(const struct block_node *node);
+/* What requests had best be multiples of, at the bottom of the node; any other works too. */
+unsigned block_request_align(const struct block_node *node);
 const char *block_name(const struct block_node *node); /* file name or "driver", for messages */
 const char *block_driver_name(const struct block_node *node);
 struct block_node *block_backing(const struct block_node *node); /* borrowed; NULL: none open */
@@ -90,6 +115,10 @@ co_fn int block_pwrite(struct block_node *node, uint64_t off, const void *buf, s
 co_fn int block_flush(struct block_node *node); /* what completed before is durable after */
 /* Makes the range read as zeros, giving its space back where that is possible. */
 co_fn int block_discard_zero(struct block_node *node, uint64_t off, uint64_t len);
+/* Makes the range read as zeros. Without BLOCK_MAY_UNMAP its space stays reserved where it was. */
+co_fn int block_write_zeros(struct block_node *node, uint64_t off, uint64_t len, unsigned flags);
+/* The content does not matter any more; nothing is promised of what is read there afterwards. */
+co_fn int block_discard(struct block_node *node, uint64_t off, uint64_t len);
 /* Reserves real space so that later writes there cannot run out of it. -ENOTSUP where there is no
  * such thing. */
 co_fn int block_allocate(struct block_node *node, uint64_t off, uint64_t len);
@@ -157,5 +186,9 @@ void *block_map_shared(struct block_node *node, uint64_t off, size_t len);
 
 struct block_stats {
 	uint64_t reads, writes, flushes, read_bytes, write_bytes, errors;
+	uint64_t discards, discard_bytes; /* also of zeros */
+	uint64_t failed_reads, failed_writes, failed_flushes, failed_discards; /* parts of errors */
+	uint64_t write_highest; /* end of the farthest write */
+	unsigned in_flight;
 };
 void block_get_stats(const struct block_node *node, struct block_stats *out);

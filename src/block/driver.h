@@ -54,6 +54,11 @@ struct block_driver {
 	co_fn int (*flush)(struct block_node *node); /* default: flush the file child */
 	co_fn int (*discard_zero)(struct block_node *node, uint64_t off,
 				  uint64_t len); /* default: write zeros */
+	/* Zeros whose space stays; default: discard_zero() for formats that mark zeros, else
+	 * writing. */
+	co_fn int (*write_zeros)(struct block_node *node, uint64_t off, uint64_t len);
+	co_fn int (*discard)(struct block_node *node, uint64_t off,
+			     uint64_t len); /* default: discard_zero() or nothing */
 	co_fn int (*allocate)(struct block_node *node, uint64_t off, uint64_t len);
 	co_fn int (*truncate)(struct block_node *node, uint64_t len);
 	co_fn int (*pwrite_compressed)(struct block_node *node, uint64_t off, const void *buf,
@@ -98,6 +103,14 @@ struct block_node {
 	uint64_t length;
 	unsigned flags; /* enum block_open_flags as asked */
 	bool writable;
+	/*
+	 * Powers of 2; open() may raise them from 1. What preadv() and pwritev() get are multiples
+	 * of request_align (so the last one may reach over the end: reads give zeros there, and what
+	 * is written there is dropped) in memory aligned to memory_align; what discard(),
+	 * discard_zero() and write_zeros() get are multiples of discard_align.
+	 */
+	unsigned request_align, memory_align, discard_align;
+	char *allow_refs; /* folders that names inside the image may lead to, or NULL */
 	unsigned refs;
 	struct co_drain drain;
 	struct block_epoch epoch;
@@ -108,12 +121,16 @@ struct block_node {
 	struct co_queue flush_waiting;
 	int flush_error;
 	bool flushing;
+	struct align_state *align; /* align.c's */
 };
 
 /* Reads as if zeros stood behind the end of the node. */
 co_fn int block_preadv_padded(struct block_node *node, uint64_t off, const struct iovs *iov);
 /* What a map() leads to, for a driver's own reads of its guest data (no statistics). */
 co_fn int block_read_mapped(struct block_node *node, uint64_t off, const struct iovs *iov);
+
+/* Takes the options common to all nodes (options.c) into flags. */
+bool block_take_options(struct opts *options, unsigned *flags, GError **error);
 
 const struct block_driver *block_find_driver(const char *name);
 const struct block_driver *const *block_drivers(void); /* NULL-terminated */

@@ -1,5 +1,5 @@
 /*
- * Driver "file": a regular file or a block device of the host, through the page cache.
+ * Driver "file": a regular file or a block device of the host, through the page cache or past it.
  *
  * Options: "filename"; "create" (make it, it must not exist); "locking" (auto, on, off); "beneath"
  * (a folder that "filename", then a regular file, is looked up in and must not lead out of, neither
@@ -13,13 +13,11 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <linux/falloc.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -28,18 +26,17 @@
 #include "base/log.h"
 #include "block/drivers.h"
 #include "block/file_inline.h"
-#include "block/file_lock.h"
+#include "block/file_open.h"
 
 enum { MAX_PIECES = 64, MAX_MAPS = 4, PIECES_LIMIT = 1024 /* IOV_MAX of Linux */ };
-
-enum { LOCK_TRIES = 100, LOCK_PAUSE_US = 10 * 1000 }; /* a second in all, in a worker thread */
 
 enum locking { LOCKING_AUTO, LOCKING_ON, LOCKING_OFF };
 
 struct file {
-	int fd; /* + 1, so that zeroed state has none */
+	int fd, tail_fd;               /* + 1, so that zeroed state has none */
+	uint64_t data_start, data_end; /* no hole here, when it was last looked for one */
 	bool device;
-	bool no_punch, no_dsync, no_holes;
+	bool no_punch, no_zero_range, no_dsync, no_holes;
 	struct file_inline at_once;
 	struct {
 		void *p;
@@ -55,147 +52,7 @@ static int file_fd(const struct block_node *node)
 	return file->fd - 1;
 }
 
-/* What the job that opens works on. */
-struct open_job {
-	const char *path, *beneath;
-	bool write, auto_rdonly, create, unshare, lock;
-	/* results */
-	int fd;
-	bool made, writable, device;
-	uint64_t length, id[2];
-	int lock_res;
-	struct lock_holder holder;
-	const char *step;
-};
-
-static int open_beneath(const struct open_job *job, int flags)
-{
-	struct open_how how = {.flags = (uint64_t)flags,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
-	int dir = open(job->beneath, O_PATH | O_DIRECTORY | O_CLOEXEC), fd, saved;
-
-	if (dir < 0)
-		return -1;
-	fd = (int)syscall(SYS_openat2, dir, job->path, &how, sizeof(how));
-	saved = errno;
-	close(dir);
-	errno = saved;
-	return fd;
-}
-
-static int open_fd(struct open_job *job)
-{
-	int flags = O_CLOEXEC | O_NONBLOCK |
-		    (job->create ? O_CREAT | O_EXCL : 0); /* a FIFO must not hang us */
-
-	job->step = job->create ? "cannot create it" : "cannot open it";
-	job->writable = job->write;
-	if (job->beneath) {
-		job->step = "cannot be opened beneath the folder of the image that names it";
-		job->fd = open_beneath(job, flags | (job->write ? O_RDWR : O_RDONLY));
-		return job->fd < 0 ? -errno : 0;
-	}
-	job->fd = open(job->path, flags | (job->write ? O_RDWR : O_RDONLY), 0666);
-	if (job->fd < 0 && job->write && job->auto_rdonly && !job->create &&
-	    (errno == EACCES || errno == EROFS || errno == EPERM || errno == ETXTBSY)) {
-		job->writable = false;
-		job->fd = open(job->path, flags | O_RDONLY);
-	}
-	job->made = job->create && job->fd >= 0;
-	return job->fd < 0 ? -errno : 0;
-}
-
-static int look_at(struct open_job *job)
-{
-	struct stat st;
-	int read_only = 0;
-
-	job->step = "cannot look at it";
-	if (fstat(job->fd, &st) < 0)
-		return -errno;
-	job->device = S_ISBLK(st.st_mode) && !job->beneath;
-	job->id[0] = st.st_dev;
-	job->id[1] = st.st_ino;
-	job->step = "is no regular file and no block device";
-	if (!S_ISREG(st.st_mode) && !job->device)
-		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	job->length = (uint64_t)st.st_size;
-	if (job->device) {
-		job->step = "cannot tell the size of the device";
-		if (ioctl(job->fd, BLKGETSIZE64, &job->length) < 0)
-			return -errno;
-		job->step = "is a read-only device; open it read-only";
-		if (job->writable && ioctl(job->fd, BLKROGET, &read_only) == 0 && read_only) {
-			if (!job->auto_rdonly)
-				return -EROFS;
-			job->writable = false;
-		}
-	}
-	job->step = "cannot set its flags";
-	return fcntl(job->fd, F_SETFL, 0) < 0 ? -errno : 0;
-}
-
-static int take_locks(struct open_job *job)
-{
-	unsigned used = PERM_READ, unshared = 0;
-
-	if (!job->lock)
-		return 0;
-	if (job->writable)
-		used |= PERM_WRITE | (job->unshare ? PERM_RESIZE : 0);
-	if (job->unshare)
-		unshared = PERM_WRITE | PERM_RESIZE;
-	job->step = NULL;
-	/*
-	 * A killed process whose io_uring the kernel still takes down has no descriptors any more
-	 * and yet its locks, for some milliseconds. So a holder that cannot be seen is given a
-	 * moment; one that can is not.
-	 */
-	for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
-		job->lock_res = file_lock(job->fd, used, unshared, &job->holder);
-		if (job->lock_res != -EBUSY || job->holder.pid)
-			break;
-		usleep(LOCK_PAUSE_US);
-	}
-	return job->lock_res == -EBUSY ? -EBUSY : 0;
-}
-
-static int open_run(void *arg)
-{
-	struct open_job *job = arg;
-	int res = open_fd(job);
-
-	if (res == 0)
-		res = look_at(job);
-	if (res == 0)
-		res = take_locks(job);
-	if (res < 0) {
-		if (job->made)
-			unlink(job->path);
-		if (job->fd >= 0)
-			close(job->fd);
-		job->fd = -1;
-	}
-	return res;
-}
-
-static bool open_failed(const struct open_job *job, int res, GError **error)
-{
-	const struct lock_holder *h = &job->holder;
-
-	if (job->step && res == -EINVAL)
-		return err_set(error, EINVAL, "%s", job->step);
-	if (job->step)
-		return err_set_errno(error, -res, "%s", job->step);
-	if (h->itself)
-		return err_set(error, EBUSY, "in use already by this process (pid %d)", h->pid);
-	if (h->pid)
-		return err_set(error, EBUSY, "in use by %s (pid %d)",
-			       *h->comm ? h->comm : "a program", h->pid);
-	return err_set(error, EBUSY, "in use by another program");
-}
-
-static bool locks_ok(struct block_node *node, const struct open_job *job, enum locking locking,
+static bool locks_ok(struct block_node *node, const struct file_open *job, enum locking locking,
 		     GError **error)
 {
 	if (job->lock_res == 0)
@@ -209,53 +66,79 @@ static bool locks_ok(struct block_node *node, const struct open_job *job, enum l
 	return true;
 }
 
-static co_fn bool file_open(struct block_node *node, struct opts *options, GError **error)
+static bool take_options(struct block_node *node, struct opts *options, struct file_open *job,
+			 enum locking *locking, GError **error)
 {
 	static const char *const names[] = {"auto", "on", "off", NULL};
-	struct file *file = node->state;
-	struct open_job job = {.fd = -1, .path = opts_get(options, "filename")};
-	int locking = LOCKING_AUTO, res;
+	int mode = LOCKING_AUTO;
 
-	if (!job.path)
+	job->path = opts_get(options, "filename");
+	if (!job->path)
 		return err_set(error, EINVAL, "needs \"filename\"");
-	if (!opts_get_bool(options, "create", &job.create, error) ||
-	    !opts_get_enum(options, "locking", names, &locking, error))
+	if (!opts_get_bool(options, "create", &job->create, error) ||
+	    !opts_get_enum(options, "locking", names, &mode, error))
 		return false;
-	job.beneath = opts_get(options, "beneath");
-	if (job.beneath) {
+	*locking = (enum locking)mode;
+	job->beneath = opts_get(options, "beneath");
+	if (job->beneath) {
 		g_free(node->name);
-		node->name = g_build_filename(job.beneath, job.path, NULL);
+		node->name = g_build_filename(job->beneath, job->path, NULL);
 	}
-	job.write = node->flags & BLOCK_RDWR;
-	if (job.create && job.beneath)
+	job->write = node->flags & BLOCK_RDWR;
+	if (job->create && job->beneath)
 		return err_set(error, EINVAL, "create=on and beneath exclude each other");
-	if (job.create && !job.write)
+	if (job->create && !job->write)
 		return err_set(error, EINVAL, "create=on needs write access");
-	job.auto_rdonly = node->flags & BLOCK_AUTO_RDONLY;
-	job.unshare = node->flags & BLOCK_UNSHARE_WRITE;
-	job.lock = !(node->flags & BLOCK_NO_LOCK) && locking != LOCKING_OFF;
-	res = job_run(open_run, &job);
+	job->auto_rdonly = node->flags & BLOCK_AUTO_RDONLY;
+	job->unshare = node->flags & BLOCK_UNSHARE_WRITE;
+	job->lock = !(node->flags & BLOCK_NO_LOCK) && *locking != LOCKING_OFF;
+	job->direct = node->flags & BLOCK_DIRECT;
+	return true;
+}
+
+static co_fn bool file_open(struct block_node *node, struct opts *options, GError **error)
+{
+	struct file_open job = {.fd = -1, .tail_fd = -1};
+	struct file *file = node->state;
+	enum locking locking = LOCKING_AUTO;
+	int res;
+
+	if (!take_options(node, options, &job, &locking, error))
+		return false;
+	res = job_run(file_open_run, &job);
 	if (res < 0)
-		return open_failed(&job, res, error);
+		return file_open_failed(&job, res, error);
 	file->fd = job.fd + 1;
+	file->tail_fd = job.tail_fd + 1;
 	file->device = job.device;
-	if (!job.device)
+	if (!job.device && !job.direct)
 		file_inline_init(&file->at_once, job.fd);
 	node->length = job.length;
+	node->request_align = job.request_align;
+	node->memory_align = job.memory_align;
+	node->discard_align = job.device ? job.sector : 1;
 	memcpy(node->file_id, job.id, sizeof(job.id));
 	node->writable = job.writable;
-	return locks_ok(node, &job, (enum locking)locking, error);
+	return locks_ok(node, &job, locking, error);
 }
+
+struct close_job {
+	int fd, tail_fd;
+};
 
 static int close_run(void *arg)
 {
-	return close(*(int *)arg) < 0 ? -errno : 0;
+	const struct close_job *job = arg;
+	int res = close(job->fd) < 0 ? -errno : 0;
+
+	return job->tail_fd >= 0 && close(job->tail_fd) < 0 ? -errno : res;
 }
 
 static co_fn void file_close(struct block_node *node)
 {
 	struct file *file = node->state;
-	int fd = file_fd(node), res;
+	struct close_job job = {.fd = file_fd(node), .tail_fd = file->tail_fd - 1};
+	int res;
 
 	for (unsigned i = 0; i < MAX_MAPS; i++) {
 		if (file->maps[i].p) {
@@ -263,9 +146,9 @@ static co_fn void file_close(struct block_node *node)
 			munmap(file->maps[i].p, file->maps[i].len);
 		}
 	}
-	if (fd < 0)
+	if (job.fd < 0)
 		return;
-	res = job_run(close_run, &fd);
+	res = job_run(close_run, &job);
 	if (res < 0 && node->writable)
 		log_line(LOG_WARN, "block", "%s: closing: %s", node->name, strerror(-res));
 }
@@ -288,14 +171,23 @@ static unsigned pieces_from(const struct iovs *iov, size_t done, struct iovec *o
 }
 
 /* The rest of a request that the kernel cut short, or that has more pieces than one call takes. */
-static co_fn int transfer_rest(int fd, bool write, uint64_t off, const struct iovs *iov,
-			       size_t done, int rw_flags)
+static co_fn int transfer_rest(struct block_node *node, bool write, uint64_t off,
+			       const struct iovs *iov, size_t done, int rw_flags)
 {
 	struct iovec v[MAX_PIECES];
+	int fd = file_fd(node);
 
 	while (done < iov->len) {
 		unsigned n = pieces_from(iov, done, v);
-		int res = write ? co_pwritev(fd, v, n, off + done, rw_flags)
+		int res;
+
+		if (!write && off + done >= node->length) { /* the last block of a direct file */
+			iovs_zero(iov, done, iov->len - done);
+			return 0;
+		}
+		if (done % node->request_align)
+			return -EIO;
+		res = write ? co_pwritev(fd, v, n, off + done, rw_flags)
 				: co_preadv(fd, v, n, off + done);
 
 		if (res == -EINTR || res == -EAGAIN)
@@ -328,12 +220,35 @@ static co_fn int transfer(struct block_node *node, bool write, uint64_t off, con
 		return res;
 	if (res == 0)
 		return -EIO;
-	return transfer_rest(fd, write, off, iov, res > 0 ? (size_t)res : 0, rw_flags);
+	return transfer_rest(node, write, off, iov, res > 0 ? (size_t)res : 0, rw_flags);
 }
 
 static co_fn int file_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)
 {
 	return transfer(node, false, off, iov, 0);
+}
+
+/*
+ * The last block of a direct file whose length ends inside of it (one piece, align.c made it): only
+ * what belongs to the file, through the page cache.
+ */
+static co_fn int write_tail(struct block_node *node, uint64_t off, const struct iovs *iov,
+			    unsigned flags)
+{
+	struct file *file = node->state;
+	uint8_t *p = iov->v[0].iov_base;
+	size_t len = node->length - off, done = 0;
+	int fd = file->tail_fd - 1;
+
+	while (done < len) {
+		struct iovec v = {p + done, len - done};
+		int res = co_pwritev(fd, &v, 1, off + done, 0);
+
+		if (res < 0 && res != -EINTR && res != -EAGAIN)
+			return res;
+		done += res > 0 ? (size_t)res : 0;
+	}
+	return flags & BLOCK_FUA ? co_fsync(fd, true) : 0;
 }
 
 static co_fn int file_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
@@ -342,6 +257,8 @@ static co_fn int file_pwritev(struct block_node *node, uint64_t off, const struc
 	struct file *file = node->state;
 	int res;
 
+	if (off + iov->len > node->length && file->tail_fd)
+		return write_tail(node, off, iov, flags);
 	if (!(flags & BLOCK_FUA))
 		return transfer(node, true, off, iov, 0);
 	if (!file->no_dsync) {
@@ -359,19 +276,71 @@ static co_fn int file_flush(struct block_node *node)
 	return co_fsync(file_fd(node), true);
 }
 
-static co_fn int file_discard_zero(struct block_node *node, uint64_t off, uint64_t len)
+/*
+ * Data that was found once is taken for data until zeros are put there: at worst zeros of another
+ * program are read. So a file without holes is asked once, not for each piece of it.
+ */
+static void forget_data(struct file *file, uint64_t off, uint64_t len)
+{
+	if (off < file->data_end && file->data_start < off + len)
+		file->data_start = file->data_end = 0;
+}
+
+static bool is_unsupported(int res)
+{
+	return res == -EOPNOTSUPP || res == -ENOSYS;
+}
+
+static co_fn int file_write_zeros(struct block_node *node, uint64_t off, uint64_t len)
 {
 	struct file *file = node->state;
 	int res;
 
+	if (file->no_zero_range)
+		return -ENOTSUP;
+	forget_data(file, off, len);
+	res = co_fallocate(file_fd(node), FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, off, len);
+	file->no_zero_range = is_unsupported(res);
+	return file->no_zero_range ? -ENOTSUP : res;
+}
+
+/* On a device the kernel zeroes a hole by what the device has for it, keeping it mapped or not. */
+static co_fn int file_discard_zero(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct file *file = node->state;
+	int res = -EOPNOTSUPP;
+
+	forget_data(file, off, len);
+	if (!file->no_punch) {
+		res = co_fallocate(file_fd(node), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off,
+				   len);
+		file->no_punch = is_unsupported(res);
+	}
 	if (file->no_punch)
-		return -ENOTSUP;
-	res = co_fallocate(file_fd(node), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
-	if (res == -EOPNOTSUPP || res == -ENOSYS)
-		file->no_punch = true;
-	if (file->no_punch || (file->device && res == -EINVAL)) /* not in whole sectors */
-		return -ENOTSUP;
+		return file->device ? file_write_zeros(node, off, len) : -ENOTSUP;
 	return res;
+}
+
+struct discard_job {
+	int fd;
+	uint64_t range[2];
+};
+
+static int discard_run(void *arg)
+{
+	struct discard_job *job = arg;
+
+	return ioctl(job->fd, BLKDISCARD, job->range) < 0 ? -errno : 0;
+}
+
+static co_fn int file_discard(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct discard_job job = {.fd = file_fd(node), .range = {off, len}};
+	struct file *file = node->state;
+
+	if (!file->device)
+		return file->no_punch ? -ENOTSUP : file_discard_zero(node, off, len);
+	return job_run(discard_run, &job);
 }
 
 struct seek_job {
@@ -400,19 +369,28 @@ static int seek_run(void *arg)
 static co_fn int file_get_status(struct block_node *node, uint64_t off, uint64_t len,
 				 unsigned *status, uint64_t *run)
 {
-	struct seek_job job = {.fd = file_fd(node), .off = off, .len = len};
+	struct seek_job job = {.fd = file_fd(node), .off = off, .len = node->length - off};
 	struct file *file = node->state;
 
 	*status = BLOCK_DATA;
 	*run = len;
 	if (file->device || file->no_holes)
 		return 0;
-	if (job_run(seek_run, &job) < 0) {
+	if (off >= file->data_start && off < file->data_end) {
+		*run = MIN(len, file->data_end - off);
+		return 0;
+	}
+	/* Where calls are made at once anyway, this one is too: it looks at memory. */
+	if ((file->at_once.local ? seek_run(&job) : job_run(seek_run, &job)) < 0) {
 		file->no_holes = true;
 		return 0;
 	}
+	if (job.data) {
+		file->data_start = off;
+		file->data_end = off + job.run;
+	}
 	*status = job.data ? BLOCK_DATA : BLOCK_ZERO;
-	*run = job.run;
+	*run = MIN(job.run, len);
 	return 0;
 }
 
@@ -467,7 +445,10 @@ static co_fn int file_truncate(struct block_node *node, uint64_t len)
 	struct truncate_job job = {.fd = file_fd(node), .len = len};
 	struct file *file = node->state;
 
-	return file->device ? -ENOTSUP : job_run(truncate_run, &job);
+	if (file->device)
+		return -ENOTSUP;
+	file->data_start = file->data_end = 0;
+	return job_run(truncate_run, &job);
 }
 
 /* Guarded: another program can shorten the file, or its disk be full when a page needs room. */
@@ -506,6 +487,8 @@ const struct block_driver block_file = {
 	.pwritev = file_pwritev,
 	.flush = file_flush,
 	.discard_zero = file_discard_zero,
+	.write_zeros = file_write_zeros,
+	.discard = file_discard,
 	.allocate = file_allocate,
 	.truncate = file_truncate,
 	.get_status = file_get_status,

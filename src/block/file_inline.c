@@ -7,7 +7,7 @@
 #include <sys/vfs.h>
 
 enum {
-	MAX_INLINE = 1 << 20,        /* longer ones take their time in any case */
+	MAX_INLINE = 256 << 10,      /* longer ones take their time in any case */
 	MAX_BYTES_IN_TURN = 4 << 20, /* then others get their turn */
 	SLOW_NS = 25000000, /* one call; less may be another process that had the processor */
 	SLOW_AVERAGE_NS = 4000000,

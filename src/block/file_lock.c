@@ -123,9 +123,10 @@ static void find_holder(int fd, int byte, struct lock_holder *holder)
 	read_comm(holder);
 }
 
-/* Whether somebody else has a lock on byte. */
-static int test_byte(int fd, int byte, struct lock_holder *holder)
+/* Whether somebody else has a lock on the byte of permission i. */
+static int test_byte(int fd, int base, int i, struct lock_holder *holder)
 {
+	int byte = base + i;
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 
 	if (fcntl(fd, F_OFD_GETLK, &l) < 0)
@@ -133,6 +134,8 @@ static int test_byte(int fd, int byte, struct lock_holder *holder)
 	if (l.l_type == F_UNLCK)
 		return 0;
 	holder->pid = l.l_pid > 0 ? l.l_pid : 0; /* known for the older kind of locks only */
+	holder->permission = 1u << i;
+	holder->unshared = base == BYTE_UNSHARED;
 	find_holder(fd, byte, holder);
 	return -EBUSY;
 }
@@ -150,9 +153,9 @@ int file_lock(int fd, unsigned used, unsigned unshared, struct lock_holder *hold
 	}
 	for (int i = 0; i < N_PERMISSIONS && res == 0; i++) {
 		if (used >> i & 1)
-			res = test_byte(fd, BYTE_UNSHARED + i, holder);
+			res = test_byte(fd, BYTE_UNSHARED, i, holder);
 		if (res == 0 && unshared >> i & 1)
-			res = test_byte(fd, BYTE_USED + i, holder);
+			res = test_byte(fd, BYTE_USED, i, holder);
 	}
 	if (res == -EAGAIN ||
 	    res == -EACCES) /* an exclusive lock of somebody who does not play by these rules */

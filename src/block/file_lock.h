@@ -12,7 +12,9 @@ enum file_permission { PERM_READ = 1, PERM_WRITE = 2, PERM_WRITE_UNCHANGED = 4, 
 struct lock_holder {
 	int pid; /* 0: not found */
 	char comm[32];
-	bool itself; /* another descriptor of this process */
+	bool itself;         /* another descriptor of this process */
+	unsigned permission; /* the enum file_permission that is in the way */
+	bool unshared;       /* it allows nobody that; else it uses what we do not share */
 };
 
 /*

@@ -11,8 +11,17 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "block/align.h"
 
 enum { MAX_CHAIN = 200 };
+
+/* A backing file that others write to would change what is read above it. */
+enum {
+	BACKING_INHERITS = BLOCK_NO_LOCK | BLOCK_UNSHARE_WRITE | BLOCK_REFS_ANYWHERE |
+			   BLOCK_DIRECT | BLOCK_NO_FLUSH,
+	TOP_ONLY = BLOCK_DAMAGED_TOO | BLOCK_NO_BACKING | BLOCK_WRITETHROUGH |
+		   BLOCK_DISCARD_IGNORE | BLOCK_DETECT_ZEROES | BLOCK_DETECT_UNMAP,
+};
 
 /* Children in children by options; only a user can nest them. */
 static const char too_nested[] = "file.file.file.file.file.file.file.file.";
@@ -29,6 +38,7 @@ static struct block_node *node_new(const struct block_driver *driver, const char
 	node->flags = flags;
 	node->writable = flags & BLOCK_RDWR;
 	node->refs = 1;
+	node->request_align = node->memory_align = node->discard_align = 1;
 	node->write_gen = 1; /* what an earlier process wrote may not be durable either */
 	return node;
 }
@@ -42,6 +52,8 @@ static co_fn void node_close(struct block_node *node)
 	g_free(node->name);
 	g_free(node->backing_name);
 	g_free(node->backing_format);
+	g_free(node->allow_refs);
+	align_free(node);
 	g_free(node);
 }
 
@@ -81,7 +93,10 @@ static co_fn struct block_node *open_one(struct opts *options, unsigned flags,
 		err_set(error, EINVAL, "no block driver is called \"%s\"", driver_name);
 		return NULL;
 	}
+	if (!block_take_options(options, &flags, error))
+		return NULL;
 	node = node_new(driver, file_name ? file_name : driver->name, flags);
+	node->allow_refs = g_strdup(opts_get(options, "allow-refs"));
 	what = g_strdup_printf("block driver \"%s\"", driver->name);
 	ok = driver->open(node, options, error);
 	/* A child that failed to open has put its own name into the message. */
@@ -102,6 +117,47 @@ static co_fn struct block_node *open_one(struct opts *options, unsigned flags,
 	*backing = NULL;
 	node_close(node);
 	return NULL;
+}
+
+/* What is left of full (both canonical) beneath dir; NULL: it does not lie there. */
+static const char *rest_beneath(const char *full, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	if (n > 1 && (strncmp(full, dir, n) || full[n] != '/'))
+		return NULL;
+	full += n > 1 ? n + 1 : 1;
+	return *full ? full : NULL;
+}
+
+/*
+ * Where the user lets it be looked for: the image's own folder first, then those of allow_refs. The
+ * comparison is of names only; what the kernel is told to stay beneath decides.
+ */
+static bool place_beneath(const struct block_node *node, const char *dir, const char *name,
+			  struct opts *o)
+{
+	g_autofree char *own = g_canonicalize_filename(dir, NULL);
+	g_autofree char *full = g_canonicalize_filename(name, own);
+	g_auto(GStrv) more = g_strsplit(node->allow_refs ? node->allow_refs : "", ":", -1);
+	const char *rest = rest_beneath(full, own);
+
+	if (rest) {
+		opts_set(o, "filename", rest);
+		opts_set(o, "beneath", dir);
+		return true;
+	}
+	for (unsigned i = 0; more[i]; i++) {
+		g_autofree char *allowed = g_canonicalize_filename(more[i], NULL);
+
+		rest = *more[i] ? rest_beneath(full, allowed) : NULL;
+		if (rest) {
+			opts_set(o, "filename", rest);
+			opts_set(o, "beneath", allowed);
+			return true;
+		}
+	}
+	return false;
 }
 
 struct opts *block_refer(struct block_node *node, const char *role, const char *name,
@@ -134,9 +190,14 @@ struct opts *block_refer(struct block_node *node, const char *role, const char *
 		opts_set(o, "filename", full);
 		return o;
 	}
-	opts_set(o, "filename", name);
-	opts_set(o, "beneath", dir);
-	return o;
+	if (place_beneath(node, dir, name, o))
+		return o;
+	opts_free(o);
+	err_set(error, EPERM,
+		"names \"%s\" as its %s, which is not beneath the image's own folder; allow the "
+		"folder it is in by allow-refs=DIR",
+		name, role);
+	return NULL;
 }
 
 /* Adds what stands in the image to what the user said of the backing file. */
@@ -189,10 +250,12 @@ static const struct block_node *find_same(const struct block_node *top,
 static co_fn bool open_backing(struct block_node *top, struct block_node *node,
 			       struct opts **options, GError **error)
 {
-	unsigned flags = node->flags & (BLOCK_NO_LOCK | BLOCK_REFS_ANYWHERE);
+	unsigned flags = node->flags & BACKING_INHERITS;
 	struct opts *sub = *options;
 
 	*options = NULL;
+	if (node->allow_refs && !opts_get(sub, "allow-refs"))
+		opts_set(sub, "allow-refs", node->allow_refs);
 	if (complete_backing(node, sub, error))
 		node->backing = open_one(sub, flags, options, error);
 	opts_free(sub);
@@ -251,7 +314,7 @@ co_fn bool block_open_child(struct block_node *node, struct opts *options, GErro
 	struct opts *sub = opts_sub(options, "file."), *deep = opts_sub(options, too_nested);
 	bool nested = !opts_is_empty(deep);
 	const char *name = opts_get(options, "filename");
-	unsigned flags = node->flags & ~(unsigned)(BLOCK_DAMAGED_TOO | BLOCK_NO_BACKING);
+	unsigned flags = node->flags & ~(unsigned)TOP_ONLY;
 
 	if (!opts_get(sub, "driver") && !opts_get(sub, "filename") && name)
 		opts_set(sub, "filename", name);
@@ -337,18 +400,39 @@ static co_fn bool probe(struct opts *options, const char *name, GError **error)
 	return true;
 }
 
-co_fn struct block_node *block_open_image(const char *name, const char *format, unsigned flags,
-					  GError **error)
+static void add_option(const char *key, const char *value, void *arg)
+{
+	opts_set(arg, key, value);
+}
+
+co_fn struct block_node *block_open_image_with(const char *name, const char *format,
+					       const struct opts *more, unsigned flags,
+					       GError **error)
 {
 	struct opts *options = block_parse_name(name, error);
 	struct block_node *node = NULL;
+	bool ok = true;
 
 	if (!options)
 		return NULL;
+	if (more)
+		opts_foreach(more, add_option, options);
 	if (format)
 		opts_set(options, "driver", format);
-	if (opts_get(options, "driver") || probe(options, name, error))
+	if (!opts_get(options, "driver")) {
+		ok = flags & BLOCK_NO_PROBE
+			     ? err_set(error, EINVAL,
+				       "%s: say its format, as formats are not to be guessed", name)
+			     : probe(options, name, error);
+	}
+	if (ok)
 		node = block_open(options, flags, error);
 	opts_free(options);
 	return node;
+}
+
+co_fn struct block_node *block_open_image(const char *name, const char *format, unsigned flags,
+					  GError **error)
+{
+	return block_open_image_with(name, format, NULL, flags, error);
 }

@@ -123,6 +123,24 @@ static co_fn int raw_discard_zero(struct block_node *node, uint64_t off, uint64_
 	return block_discard_zero(node->file, raw->start + off, len);
 }
 
+static co_fn int raw_write_zeros(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct raw *raw = node->state;
+
+	if (raw->guard && off < SECTOR)
+		return -ENOTSUP; /* through raw_pwritev(), which looks */
+	return block_write_zeros(node->file, raw->start + off, len, 0);
+}
+
+static co_fn int raw_discard(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct raw *raw = node->state;
+
+	if (raw->guard && off < SECTOR)
+		return guarded_write(node, off, NULL, len, 0);
+	return block_discard(node->file, raw->start + off, len);
+}
+
 static co_fn bool raw_create(struct block_node *file, const struct block_create *what,
 			     GError **error)
 {
@@ -168,6 +186,8 @@ const struct block_driver block_raw = {
 	.map = raw_map,
 	.pwritev = raw_pwritev,
 	.discard_zero = raw_discard_zero,
+	.write_zeros = raw_write_zeros,
+	.discard = raw_discard,
 	.allocate = raw_allocate,
 	.truncate = raw_truncate,
 	.map_shared = raw_map_shared,

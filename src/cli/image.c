@@ -1,6 +1,7 @@
 /* Shared by the subcommands of "image": see image.h. */
 #include "cli/image.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,27 +10,58 @@
 
 enum { SECTOR = 512 };
 
+/* The folders of --allow-refs as the node's option; NULL: none. */
+static char *allowed_folders(const struct args *a)
+{
+	GString *all = g_string_new(NULL);
+
+	for (unsigned i = 0; args_value_n(a, "allow-refs", i); i++)
+		g_string_append_printf(all, "%s%s", i ? ":" : "", args_value_n(a, "allow-refs", i));
+	return g_string_free(all, all->len == 0);
+}
+
+static struct block_node *open_by_options(const char *text, const char *format, const char *folders,
+					  unsigned flags, GError **error)
+{
+	struct opts *options = opts_parse(text, NULL, error);
+	struct block_node *node;
+
+	if (!options)
+		return NULL;
+	if (format)
+		opts_set(options, "driver", format);
+	if (folders)
+		opts_set(options, "allow-refs", folders);
+	node = block_open(options, flags, error);
+	opts_free(options);
+	return node;
+}
+
 co_fn struct block_node *image_open(const struct args *a, const char *name, const char *format,
 				    unsigned flags, GError **error)
 {
-	struct block_node *node = NULL;
-	struct opts *options;
+	g_autofree char *folders = allowed_folders(a);
+	const char *cache = args_value(a, "source-cache");
+	struct block_node *node;
+	struct opts *more;
 
 	if (args_has(a, "force-share"))
-		flags |= BLOCK_NO_LOCK;
+		flags = (flags & ~(unsigned)BLOCK_UNSHARE_WRITE) | BLOCK_NO_LOCK;
 	if (args_has(a, "allow-references"))
 		flags |= BLOCK_REFS_ANYWHERE;
+	if (args_has(a, "no-probe"))
+		flags |= BLOCK_NO_PROBE;
+	if (cache && !block_parse_cache(cache, &flags, error))
+		return NULL;
 	if (!format)
 		format = args_value(a, "format");
-	if (!args_has(a, "image-opts"))
-		return block_open_image(name, format, flags, error);
-	options = opts_parse(name, NULL, error);
-	if (options) {
-		if (format)
-			opts_set(options, "driver", format);
-		node = block_open(options, flags, error);
-	}
-	opts_free(options);
+	if (args_has(a, "image-opts"))
+		return open_by_options(name, format, folders, flags, error);
+	more = opts_new();
+	if (folders)
+		opts_set(more, "allow-refs", folders);
+	node = block_open_image_with(name, format, more, flags, error);
+	opts_free(more);
 	return node;
 }
 
@@ -52,7 +84,11 @@ co_fn struct block_node *image_make_file(const char *path, bool *made, GError **
 	res = block_truncate(file, 0);
 	if (res == 0)
 		return file;
-	err_set_errno(error, -res, "%s: cannot be emptied", path);
+	if (res == -ENOTSUP)
+		err_set(error, ENOTSUP, "%s: is a device; write into it with --no-create (-n)",
+			path);
+	else
+		err_set_errno(error, -res, "%s: cannot be emptied", path);
 	block_unref(file);
 	return NULL;
 }

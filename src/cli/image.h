@@ -5,15 +5,17 @@
 #include "cli/cli.h"
 
 /* Options that those which open an image have: see image_open(). */
+/* clang-format off */
 #define IMAGE_OPTIONS                                                          \
 	{"format", "FORMAT", 'f'}, {"image-opts"}, {"force-share", NULL, 'U'}, \
-	{                                                                      \
-		"allow-references"                                             \
-	}
+	{"source-cache", "MODE", 'T'}, {"no-probe"},                           \
+	{"allow-references"}, {"allow-refs", "DIR", 0, OPTION_MANY}
+/* clang-format on */
 
 /*
  * Opens name as the options say: --format, --image-opts (name is then key=value,...),
- * --force-share, --allow-references. format overrides the first.
+ * --force-share, --source-cache, --no-probe, --allow-references, --allow-refs. format overrides the
+ * first.
  */
 co_fn struct block_node *image_open(const struct args *a, const char *name, const char *format,
 				    unsigned flags, GError **error);

@@ -112,9 +112,9 @@ static co_fn int compare_on_loop(const struct args *a, void *arg)
 	int status;
 
 	(void)arg;
-	c.a = image_open(a, args_operand(a, 0), NULL, 0, &error);
+	c.a = image_open(a, args_operand(a, 0), NULL, BLOCK_UNSHARE_WRITE, &error);
 	if (c.a)
-		c.b = image_open(a, args_operand(a, 1), other, 0, &error);
+		c.b = image_open(a, args_operand(a, 1), other, BLOCK_UNSHARE_WRITE, &error);
 	status = c.b ? cli_finish_output(a, compare(a, &c)) : cli_failed(a, error);
 	block_unref(c.a);
 	block_unref(c.b);

@@ -13,12 +13,14 @@
 #include "cli/image.h"
 #include "cli/progress.h"
 
-enum { CHUNK = 2 << 20, SPARSE = 4096, WORKERS = 8, MAX_WORKERS = 16 };
+enum { CHUNK = 2 << 20, SPARSE = 4096, SECTOR = 512, WORKERS = 8, MAX_WORKERS = 16 };
 
 struct convert {
 	struct block_node *from, *to;
 	uint64_t length, next;
 	size_t chunk;
+	size_t sparse; /* zeros of this many bytes take no space; 0: all do */
+	unsigned target_flags;
 	bool compress, fill; /* fill: the target may hold something else than zeros */
 	int failed;
 	const char *failed_at; /* "reading" */
@@ -43,13 +45,15 @@ static bool all_zero(const uint8_t *p, size_t n)
 }
 
 /* Length of what is all zeros, or not, at the beginning. */
-static size_t same_kind(const uint8_t *p, size_t len, bool *zero)
+static size_t same_kind(const struct convert *c, const uint8_t *p, size_t len, bool *zero)
 {
-	size_t n = MIN(len, (size_t)SPARSE);
+	size_t n = MIN(len, c->sparse);
 
-	*zero = all_zero(p, n);
-	while (n < len && all_zero(p + n, MIN(len - n, (size_t)SPARSE)) == *zero)
-		n += MIN(len - n, (size_t)SPARSE);
+	*zero = c->sparse && all_zero(p, n);
+	if (!c->sparse)
+		return len;
+	while (n < len && all_zero(p + n, MIN(len - n, c->sparse)) == *zero)
+		n += MIN(len - n, c->sparse);
 	return n;
 }
 
@@ -69,7 +73,7 @@ static co_fn int put_data(struct convert *c, uint64_t off, const uint8_t *buf, s
 	for (; done < len && res == 0; done += n) {
 		bool zero;
 
-		n = same_kind(buf + done, len - done, &zero);
+		n = same_kind(c, buf + done, len - done, &zero);
 		res = zero ? put_zeros(c, off + done, n)
 			   : block_pwrite(c->to, off + done, buf + done, n, 0);
 	}
@@ -77,24 +81,26 @@ static co_fn int put_data(struct convert *c, uint64_t off, const uint8_t *buf, s
 }
 
 /* One piece, or more where nothing is: *len is how far. */
-static co_fn void copy_piece(struct convert *c, uint64_t off, size_t len, uint8_t *buf)
+static co_fn void copy_piece(struct convert *c, uint64_t off, uint64_t len, uint8_t *buf)
 {
-	size_t done = 0;
+	uint64_t done = 0;
 
 	while (done < len && !c->failed) {
 		struct block_where w;
 		int res = block_find(c->from, off + done, len - done, &w);
-		size_t n;
+		uint64_t n;
 
 		if (res < 0) {
 			fail(c, res, "looking at", off + done);
 			return;
 		}
-		/* A compressed cluster is written as a whole. */
-		n = c->compress && done + w.run < len ? len : MIN(w.run, len - done);
-		if (w.status == BLOCK_ZERO && n == w.run) {
+		n = MIN(w.run, len - done);
+		if (c->compress) /* a cluster is written as a whole */
+			n = MIN(MAX(n, c->chunk), len - done);
+		if (w.status == BLOCK_ZERO && n <= w.run && c->sparse) {
 			res = put_zeros(c, off + done, n);
 		} else {
+			n = MIN(n, c->chunk);
 			res = block_pread(c->from, off + done, buf, n);
 			if (res < 0)
 				fail(c, res, "reading", off + done);
@@ -108,6 +114,17 @@ static co_fn void copy_piece(struct convert *c, uint64_t off, size_t len, uint8_
 	}
 }
 
+/* How far nothing but zeros is, in whole pieces. */
+static co_fn uint64_t zeros_ahead(struct convert *c, uint64_t off)
+{
+	uint64_t left = c->length - off;
+	struct block_where w;
+
+	if (!c->sparse || block_find(c->from, off, left, &w) < 0 || w.status != BLOCK_ZERO)
+		return 0;
+	return w.run == left ? left : w.run / c->chunk * c->chunk;
+}
+
 static co_fn void work(void *arg)
 {
 	struct convert *c = arg;
@@ -116,9 +133,12 @@ static co_fn void work(void *arg)
 	if (!buf)
 		fail(c, -ENOMEM, "reading", 0);
 	while (buf && c->next < c->length && !c->failed) {
-		uint64_t off = c->next;
-		size_t len = MIN((uint64_t)c->chunk, c->length - off);
+		uint64_t off = c->next, zeros = zeros_ahead(c, off);
+		uint64_t len = MIN((uint64_t)c->chunk, c->length - off);
 
+		if (c->next != off) /* somebody else was faster */
+			continue;
+		len = MAX(len, zeros);
 		c->next += len;
 		copy_piece(c, off, len, buf);
 	}
@@ -175,8 +195,7 @@ static co_fn bool open_target(const struct args *a, struct convert *c, const cha
 {
 	const char *format = args_value(a, "target-format");
 
-	c->to = block_open_image(path, format ? format : "raw", BLOCK_RDWR | BLOCK_UNSHARE_WRITE,
-				 error);
+	c->to = block_open_image(path, format ? format : "raw", c->target_flags, error);
 	if (!c->to)
 		return false;
 	if (c->compress && !block_cluster_size(c->to))
@@ -194,14 +213,14 @@ static co_fn bool open_target(const struct args *a, struct convert *c, const cha
 static co_fn int convert_on_loop(const struct args *a, void *arg)
 {
 	const char *path = args_operand(a, 1), *format = args_value(a, "target-format");
-	struct convert c = {.compress = args_has(a, "compress"), .fill = args_has(a, "no-create")};
-	unsigned workers = *(const unsigned *)arg;
+	struct convert c = *(const struct convert *)arg;
+	bool ok, made = false, create = !args_has(a, "no-create");
+	unsigned workers = c.running;
 	GError *error = NULL;
-	bool ok, made = false;
 
-	c.from = image_open(a, args_operand(a, 0), NULL, 0, &error);
+	c.from = image_open(a, args_operand(a, 0), NULL, BLOCK_UNSHARE_WRITE, &error);
 	ok = c.from &&
-	     (c.fill || make_target(a, &c, path, format ? format : "raw", &made, &error)) &&
+	     (!create || make_target(a, &c, path, format ? format : "raw", &made, &error)) &&
 	     open_target(a, &c, path, &error) && copy_all(&c, a, workers, &error);
 	block_unref(c.from);
 	block_unref(c.to);
@@ -210,16 +229,47 @@ static co_fn int convert_on_loop(const struct args *a, void *arg)
 	return ok ? cli_finish_output(a, STATUS_DONE) : cli_failed(a, error);
 }
 
+/* Zeros of how many bytes are left out. */
+static bool parse_sparse(const char *text, size_t *sparse, GError **error)
+{
+	uint64_t n;
+
+	if (!size_parse(text, &n, error))
+		return false;
+	if (n % SECTOR || n > CHUNK)
+		return err_set(error, EINVAL, "must be 0 or a multiple of %d up to %d", SECTOR,
+			       CHUNK);
+	*sparse = n;
+	return true;
+}
+
 static int run_convert(const struct args *a)
 {
-	const char *text = args_value(a, "coroutines");
+	struct convert c = {
+		.compress = args_has(a, "compress"),
+		.fill = args_has(a, "no-create") && !args_has(a, "target-is-zero"),
+		.sparse = SPARSE,
+		.target_flags = BLOCK_RDWR | BLOCK_UNSHARE_WRITE | BLOCK_NO_FLUSH,
+	};
+	const char *text = args_value(a, "coroutines"), *sparse = args_value(a, "sparse-size"),
+		   *cache = args_value(a, "cache");
 	uint64_t workers = WORKERS;
+	GError *error = NULL;
 
 	if (text && (!g_ascii_string_to_unsigned(text, 10, 1, MAX_WORKERS, &workers, NULL)))
 		return cli_misused_text(a, "--coroutines %s: must be 1 to %d", text, MAX_WORKERS);
 	if (args_has(a, "no-create") && args_has(a, "options"))
 		return cli_misused_text(a, "--no-create and --options exclude each other");
-	return cli_on_loop(a, convert_on_loop, &(unsigned){(unsigned)workers});
+	if (args_has(a, "target-is-zero") && !args_has(a, "no-create"))
+		return cli_misused_text(a, "--target-is-zero goes with --no-create");
+	if (sparse && !parse_sparse(sparse, &c.sparse, &error)) {
+		err_prefix(&error, "--sparse-size %s", sparse);
+		return cli_misused(a, error);
+	}
+	if (cache && !block_parse_cache(cache, &c.target_flags, &error))
+		return cli_misused(a, error);
+	c.running = (unsigned)workers;
+	return cli_on_loop(a, convert_on_loop, &c);
 }
 
 static const struct cli_option convert_options[] = {
@@ -228,7 +278,11 @@ static const struct cli_option convert_options[] = {
 	{"options", "OPTIONS", 'o', OPTION_MANY},
 	{"compress", NULL, 'c'},
 	{"no-create", NULL, 'n'},
+	{"target-is-zero"},
+	{"sparse-size", "SIZE", 'S'},
+	{"cache", "MODE", 't'},
 	{"coroutines", "NUMBER", 'm'},
+	{"out-of-order", NULL, 'W'},
 	{"progress", NULL, 'p'},
 	{"quiet", NULL, 'q'},
 	{NULL},

@@ -22,7 +22,8 @@ struct disk_config {
 	char *file, *format; /* format NULL: its content decides; file NULL: as opts say */
 	char *model, *serial, *firmware; /* NULL: the controller's own */
 	struct opts *opts;               /* for block_open() */
-	bool rotational, readonly;
+	struct opts *image_opts;         /* with file: what it says of the image's node */
+	bool rotational, readonly, share_rw;
 };
 
 struct device_config {
@@ -63,7 +64,8 @@ void config_fini(struct daemon_config *c);
  */
 bool config_add_optical(struct daemon_config *c, const char *text, GError **error);
 /*
- * "file=PATH,format=raw,id=hd0,serial=,model=,firmware=,rotational=on|off,readonly=on|off", or
+ * "file=PATH,format=raw,id=hd0,serial=,model=,firmware=,rotational=on|off,readonly=on|off,
+ * share-rw=on|off" and the options that every block node takes (cache=, discard=, ...), or
  * instead of file and format the options of a block driver ("driver=raw,file.driver=fault,...");
  * the key of a first bare value is "file". One without id is called hd0, hd1 ...
  */

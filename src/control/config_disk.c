@@ -20,6 +20,7 @@ void config_disk_free(void *p)
 	g_free(d->serial);
 	g_free(d->firmware);
 	opts_free(d->opts);
+	opts_free(d->image_opts);
 	g_free(d);
 }
 
@@ -32,6 +33,24 @@ const struct disk_config *config_find_disk(const struct daemon_config *c, const 
 			return d;
 	}
 	return NULL;
+}
+
+/* What every node takes, as block_open() says; with driver= they are among its options anyway. */
+static void get_node_options(struct disk_config *d)
+{
+	static const char *const keys[] = {
+		"cache",   "cache.direct",  "cache.no-flush", "cache.writeback",
+		"discard", "detect-zeroes", "read-only",      "auto-read-only",
+		"force-share", "allow-refs",
+	};
+
+	d->image_opts = opts_new();
+	for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++) {
+		const char *value = opts_get(d->opts, keys[i]);
+
+		if (value)
+			opts_set(d->image_opts, keys[i], value);
+	}
 }
 
 /* Either file= and format=, or a block driver with its own options. */
@@ -51,6 +70,8 @@ static bool get_image(struct disk_config *d, GError **error)
 	}
 	d->file = g_strdup(file);
 	d->format = g_strdup(format);
+	if (file)
+		get_node_options(d);
 	return true;
 }
 
@@ -64,6 +85,7 @@ static bool parse_disk(const struct daemon_config *c, struct disk_config *d, GEr
 	       config_get_text(o, "firmware", FIRMWARE_MAX, &d->firmware, error) &&
 	       opts_get_bool(o, "rotational", &d->rotational, error) &&
 	       opts_get_bool(o, "readonly", &d->readonly, error) &&
+	       opts_get_bool(o, "share-rw", &d->share_rw, error) &&
 	       (!d->file || opts_check_used(o, "--disk", error));
 }
 

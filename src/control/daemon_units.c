@@ -46,9 +46,11 @@ static co_fn bool check_length(struct block_node *node, GError **error)
 
 co_fn bool disk_start(struct outboard_daemon *d, const struct disk_config *c, GError **error)
 {
-	unsigned flags = c->readonly ? 0 : BLOCK_RDWR | BLOCK_UNSHARE_WRITE;
-	struct block_node *node = c->file ? block_open_image(c->file, c->format, flags, error)
-					  : block_open(c->opts, flags, error);
+	/* What others write would change under a guest that only reads, too. */
+	unsigned flags = (c->readonly ? 0 : BLOCK_RDWR) | (c->share_rw ? 0 : BLOCK_UNSHARE_WRITE);
+	struct block_node *node =
+		c->file ? block_open_image_with(c->file, c->format, c->image_opts, flags, error)
+			: block_open(c->opts, flags, error);
 	struct daemon_disk *disk;
 
 	if (!node || !check_length(node, error)) {

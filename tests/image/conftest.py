@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,57 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("OUTBOARD_BIN") or ROOT / "build/src/cli/outboard")
 MIB = 1 << 20
+VERSIONS = ("7.2", "11.1")      # of QEMU: the host's own, and that of the trixie tree (guest/trixie.py)
+
+sys.path.append(str(ROOT / "guest"))
+import debs  # noqa: E402  pylint: disable=wrong-import-position
+import trixie  # noqa: E402  pylint: disable=wrong-import-position
+
+
+class Peers:
+    """Which QEMU the tools are of; fixture "qemu" switches."""
+
+    def __init__(self):
+        self.version = VERSIONS[0]
+
+    def command(self, program):
+        """(argv, environment) that start one of QEMU's programs."""
+        if self.version == VERSIONS[0]:
+            return [program], {}
+        return trixie.qemu(program)
+
+
+PEERS = Peers()
+
+
+def argv_of(*args):
+    """(argv, environment) of a command line that may begin with one of QEMU's programs."""
+    words = [str(a) for a in args]
+    if not words[0].startswith("qemu-"):
+        return words, dict(os.environ)
+    argv, env = PEERS.command(words[0])
+    return [*argv, *words[1:]], dict(os.environ, **env)
+
+
+@pytest.fixture(name="qemu", params=VERSIONS)
+def fixture_qemu(request):
+    """The test runs with the tools of each version."""
+    PEERS.version = request.param
+    if request.param != VERSIONS[0]:
+        try:
+            trixie.tree()
+        except (debs.DebError, OSError) as err:
+            PEERS.version = VERSIONS[0]
+            pytest.skip(f"no QEMU {request.param}: {err}")
+    yield request.param
+    PEERS.version = VERSIONS[0]
 
 
 def run(*args, status=0, **more):
     """Run a program; the exit status must be the one given. Returns what it printed."""
-    done = subprocess.run([str(a) for a in args], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=120, check=False, **more)
+    argv, env = argv_of(*args)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=120, check=False, env=env, **more)
     assert done.returncode == status, f"{args}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 

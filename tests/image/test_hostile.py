@@ -56,6 +56,39 @@ def test_what_it_may_be(tmp_path):
     image("map", "--allow-references", path)
 
 
+def test_folders_that_the_user_allows(tmp_path):
+    """allow-refs: names may lead there, but not by links or dots out of there again."""
+    for name in ("images", "bases", "bases/more", "secret"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "base").write_bytes(name.encode() * 512)
+    (tmp_path / "bases/link").symlink_to("../secret/base")
+    (tmp_path / "basesnot").mkdir()
+    (tmp_path / "basesnot/base").write_bytes(bytes(512))
+    allow = ("--allow-refs", tmp_path / "bases")
+    for name in (f"{tmp_path}/bases/base", "../bases/base", f"{tmp_path}/bases/more/../base", "../bases/more/base"):
+        path = make(tmp_path / "images/a.qcow2", name)
+        assert "allow-refs" in image("map", path, status=1)
+        image("convert", *allow, path, tmp_path / "out")
+        assert (tmp_path / "out").read_bytes().startswith(b"bases")
+        image("map", "--image-opts", f"driver=qcow2,file.filename={path},allow-refs={tmp_path}/x:{tmp_path}/bases")
+    for name in (f"{tmp_path}/secret/base", "../bases/link", "../bases/../secret/base", "../basesnot/base", "../bases"):
+        path = make(tmp_path / "images/a.qcow2", name)
+        assert "a.qcow2" in image("map", *allow, path, status=1)
+    make(tmp_path / "bases/b.qcow2", f"{tmp_path}/bases/base")
+    path = make(tmp_path / "images/a.qcow2", "../bases/b.qcow2", "qcow2")
+    image("map", *allow, path)
+    path = make(tmp_path / "images/a.qcow2", f"{tmp_path}/images/base")       # absolute, but its own folder
+    image("map", path)
+
+
+def test_no_probing(tmp_path):
+    """With --no-probe a format is stated or the image is refused."""
+    path = make(tmp_path / "a.qcow2")
+    assert "say its format" in image("map", "--no-probe", path, status=1)
+    image("map", "--no-probe", "-f", "qcow2", path)
+    image("map", "--no-probe", f'json:{{"driver":"qcow2","file":{{"filename":"{path}"}}}}')
+
+
 def test_format_is_never_guessed(tmp_path):
     (tmp_path / "base").write_bytes(bytes(4096))
     path = make(tmp_path / "a.qcow2", "base", fmt="")
