@@ -19,13 +19,6 @@
 #include "base/err.h"
 #include "block/drivers.h"
 
-static bool parse_text(struct block_node *node, GError **error)
-{
-	struct vmdk *v = node->state;
-
-	return vmdk_parse_text(v->raw, v->raw_len, v->text_at, &v->text, error);
-}
-
 static co_fn bool read_text(struct block_node *node, uint64_t off, uint64_t len, GError **error)
 {
 	struct vmdk *v = node->state;
@@ -39,7 +32,12 @@ static co_fn bool read_text(struct block_node *node, uint64_t off, uint64_t len,
 	res = block_pread(node->file, off, v->raw, len);
 	if (res < 0)
 		return err_set_errno(error, -res, "vmdk: the descriptor cannot be read");
-	return parse_text(node, error);
+	if (off > 0 && (len == 0 || !*v->raw))
+		return err_set(error, EINVAL,
+			       "vmdk: has no descriptor at offset %" PRIu64
+			       ": it is an extent of a disk whose descriptor is another file",
+			       off);
+	return vmdk_parse_text(v->raw, len, off, &v->text, error);
 }
 
 /* The descriptor is in the sparse extent; the name that it gives itself means nothing. */
@@ -55,12 +53,7 @@ static co_fn bool open_single(struct block_node *node, GError **error)
 	e->name = g_strdup(node->name);
 	if (!vmdk_open_sparse(node, e, error))
 		return false;
-	if (!e->h.text_len)
-		return err_set(error, EINVAL,
-			       "vmdk: has no descriptor (offset %d of the header): it is an extent "
-			       "of a disk whose descriptor is another file",
-			       VH_TEXT);
-	if (!read_text(node, e->h.text * VMDK_SECTOR, e->h.text_len * VMDK_SECTOR, error))
+	if (!read_text(node, MAX(e->h.text, 1) * VMDK_SECTOR, e->h.text_len * VMDK_SECTOR, error))
 		return false;
 	e->len = e->h.capacity * VMDK_SECTOR;
 	v->opened = true;
