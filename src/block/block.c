@@ -476,6 +476,11 @@ json_t *block_info(const struct block_node *node)
 	return node->driver->info ? node->driver->info(node) : NULL;
 }
 
+bool block_is_compressed_only(const struct block_node *node)
+{
+	return node->compressed_only;
+}
+
 uint64_t block_cluster_size(const struct block_node *node)
 {
 	return node->cluster_size;

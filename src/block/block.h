@@ -128,6 +128,8 @@ co_fn int block_truncate(struct block_node *node, uint64_t len);
  * such thing. */
 co_fn int block_pwrite_compressed(struct block_node *node, uint64_t off, const void *buf,
 				  size_t len);
+/* Whether it is a stream of such: written once, from the beginning to the end. */
+bool block_is_compressed_only(const struct block_node *node);
 
 enum block_status { BLOCK_DATA = 1, BLOCK_ZERO = 2 };
 /* What [off, off+len) begins with: status bits to *status, how far they hold to *run (1..len). */

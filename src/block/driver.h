@@ -41,6 +41,8 @@ struct block_driver {
 	co_fn bool (*open)(struct block_node *node, struct opts *options, GError **error);
 	/* The same for a node whose file child is there already. */
 	co_fn bool (*open_over)(struct block_node *node, struct opts *options, GError **error);
+	/* node->backing has been opened: whether it is what the image was made upon. */
+	bool (*check_backing)(struct block_node *node, GError **error);
 	co_fn void (*close)(struct block_node *node);
 
 	/* Instead of reading: where the bytes are. Yields only for metadata not in memory. The core
@@ -97,6 +99,7 @@ struct block_node {
 	struct block_node *backing;
 	char *backing_name, *backing_format;
 	uint64_t cluster_size;
+	bool compressed_only; /* takes whole clusters, once each, in order; see block.h */
 	uint64_t file_id[2]; /* device and inode of a host file, for finding loops */
 	struct loop *loop;
 	char *name;

@@ -156,6 +156,8 @@ static co_fn bool copy_all(struct convert *c, const struct args *a, unsigned wor
 	c->chunk = c->compress ? block_cluster_size(c->to) : CHUNK;
 	progress_init(&c->progress, "converting", c->length,
 		      args_has(a, "quiet") || !args_has(a, "progress"));
+	if (block_is_compressed_only(c->to))
+		workers = 1; /* from the beginning to the end */
 	c->running = workers;
 	for (unsigned i = 0; i < workers; i++)
 		co_start(co_loop(), work, c);
@@ -198,6 +200,7 @@ static co_fn bool open_target(const struct args *a, struct convert *c, const cha
 	c->to = block_open_image(path, format ? format : "raw", c->target_flags, error);
 	if (!c->to)
 		return false;
+	c->compress = c->compress || block_is_compressed_only(c->to);
 	if (c->compress && !block_cluster_size(c->to))
 		return err_set(error, ENOTSUP, "%s: format \"%s\" has no compressed clusters", path,
 			       block_driver_name(c->to));

@@ -61,23 +61,45 @@ static void print_text(const char *what, const json_t *j, const char *key)
 		printf("%s: %s\n", what, json_string_value(json_object_get(j, key)));
 }
 
-static void print_specific(const json_t *j)
+static void print_value(int depth, const char *key, const json_t *value);
+
+/* The levels are as many as a driver has put there. */
+static void print_members(int depth, const json_t *j)
 {
 	const json_t *value;
 	const char *key;
+	size_t i;
 
-	printf("format specific information:\n");
-	json_object_foreach(json_object_get((json_t *)j, "data"), key, value)
+	json_object_foreach((json_t *)j, key, value) print_value(depth, key, value);
+	json_array_foreach((json_t *)j, i, value)
 	{
-		if (json_is_string(value))
-			printf("    %s: %s\n", key, json_string_value(value));
-		else if (json_is_integer(value)) {
-			printf("    %s: %" JSON_INTEGER_FORMAT "\n", key,
-			       json_integer_value(value));
-		} else {
-			printf("    %s: %s\n", key, json_is_true(value) ? "true" : "false");
-		}
+		g_autofree char *number = g_strdup_printf("[%zu]", i);
+
+		print_value(depth, number, value);
 	}
+}
+
+static void print_value(int depth, const char *key, const json_t *value)
+{
+	g_autofree char *words = g_strdelimit(g_strdup(key), "-", ' ');
+
+	printf("%*s%s:", depth * 4, "", words);
+	if (json_is_object(value) || json_is_array(value)) {
+		printf("\n");
+		print_members(depth + 1, value);
+	} else if (json_is_string(value)) {
+		printf(" %s\n", json_string_value(value));
+	} else if (json_is_integer(value)) {
+		printf(" %" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
+	} else {
+		printf(" %s\n", json_is_true(value) ? "true" : "false");
+	}
+}
+
+static void print_specific(const json_t *j)
+{
+	printf("format specific information:\n");
+	print_members(1, json_object_get(j, "data"));
 }
 
 static void print_info(const json_t *j)

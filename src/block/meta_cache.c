@@ -1,5 +1,5 @@
-/* The cache of metadata: see qcow2.h. A hash of pieces, and a list of them by their last use. */
-#include "block/qcow2/qcow2.h"
+/* The cache of metadata: see meta_cache.h. A hash of pieces, a list of them by their last use. */
+#include "block/meta_cache.h"
 
 #include <errno.h>
 #include <stdlib.h>
