@@ -155,6 +155,7 @@ static co_fn int write_new(struct block_node *node, uint64_t off, const struct i
 	} else if (!partial) {
 		if (!b->spare)
 			b->spare = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+		host -= b->lead;
 		g_array_append_val(b->spare, host);
 	}
 	co_mutex_unlock(&b->lock);

@@ -33,12 +33,13 @@ struct blocks_driver {
 	co_fn int (*commit)(struct block_node *node);
 };
 
-enum { BLOCKS_MAX_AREAS = 8 };
+enum { BLOCKS_MAX_AREAS = 12 };
 
 struct blocks_job;
 struct blocks {
 	const struct blocks_driver *driver;
 	uint64_t size, n;   /* bytes of a block; how many the disk has */
+	uint64_t lead;      /* bytes that a block has in the file before its data */
 	uint64_t used_end;  /* of what is referred to in the file */
 	uint64_t fresh_end; /* bytes of the file from here on are zeros */
 	struct blocks_area areas[BLOCKS_MAX_AREAS];
@@ -73,8 +74,8 @@ co_fn void blocks_stop(struct block_node *node, uint64_t keep);
 co_fn bool blocks_check(struct block_node *node, unsigned fix, uint64_t keep, struct block_check *r,
 			GError **error);
 G_GNUC_PRINTF(2, 3) void blocks_tell(struct block_check *r, const char *fmt, ...);
-/* With the lock: len bytes of zeros behind what is used; *off a multiple of align. */
-co_fn int blocks_take(struct block_node *node, uint64_t len, uint64_t align, uint64_t *off);
+/* With the lock: len bytes of zeros, gap bytes behind what is used. */
+co_fn int blocks_take(struct block_node *node, uint64_t len, uint64_t gap, uint64_t *off);
 
 /* A table as it lies in the file, with the sectors to be written. */
 struct blocks_table {

@@ -66,13 +66,13 @@ static co_fn int grow_to(struct block_node *file, uint64_t end)
 	return res;
 }
 
-co_fn int blocks_take(struct block_node *node, uint64_t len, uint64_t align, uint64_t *off)
+co_fn int blocks_take(struct block_node *node, uint64_t len, uint64_t gap, uint64_t *off)
 {
 	struct blocks *b = node->state;
 	uint64_t at;
 	int res;
 
-	if (b->spare && b->spare->len) {
+	if (b->spare && b->spare->len && len == b->lead + b->size) {
 		at = g_array_index(b->spare, uint64_t, b->spare->len - 1);
 		res = block_discard_zero(node->file, at, len);
 		if (res < 0)
@@ -84,7 +84,7 @@ co_fn int blocks_take(struct block_node *node, uint64_t len, uint64_t align, uin
 	res = clean_end(node);
 	if (res < 0)
 		return res;
-	at = round_up(b->used_end, align);
+	at = b->used_end + gap;
 	res = grow_to(node->file, at + len);
 	if (res == 0 && at < b->fresh_end && b->fresh_end == UINT64_MAX)
 		res = block_discard_zero(node->file, at, len);

@@ -54,7 +54,7 @@ static co_fn int vdi_allocate(struct block_node *node, uint64_t i, uint64_t *hos
 	struct vdi *v = node->state;
 
 	(void)i;
-	return blocks_take(node, v->b.size, 1, host);
+	return blocks_take(node, v->b.size, 0, host);
 }
 
 static void vdi_link(struct block_node *node, uint64_t i, uint64_t host)

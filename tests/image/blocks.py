@@ -37,7 +37,7 @@ class Format:
         image("convert", "-n", "-f", "raw", "-O", self.name, raw, path)
 
 
-def random_operations(fmt, folder, options, seed, size=12 * MIB, turns=6, make=None):
+def random_operations(fmt, folder, options, seed, size=6 * MIB, turns=4, make=None):
     """Both write to one image in turn, and it always holds what a raw model holds."""
     rand = random.Random(seed)
     folder.mkdir()

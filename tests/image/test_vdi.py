@@ -56,7 +56,7 @@ def test_other_block_sizes(tmp_path, raw):
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_random_operations(tmp_path, options, request):
-    for seed in range(8 if request.config.getoption("--full") else 2):
+    for seed in range(8 if request.config.getoption("--full") else 1):
         random_operations(VDI, tmp_path / f"ours-{seed}", options, seed)
         random_operations(VDI, tmp_path / f"theirs-{seed}", options, seed + 100, make=peer)
 
