@@ -11,3 +11,6 @@ extern const struct block_driver block_fault;
 extern const struct block_driver block_qcow2;
 extern const struct block_driver block_vmdk;
 extern const struct block_driver block_uimage;
+extern const struct block_driver block_vdi;
+extern const struct block_driver block_vpc;
+extern const struct block_driver block_vhdx;
