@@ -27,7 +27,7 @@ enum {
 	DEFAULT_MAX_PAYLOAD = 32 << 20, /* where it says nothing, by the protocol */
 };
 
-static const uint64_t leave_ns = 1000000000; /* for the server to close, too */
+static const uint64_t leave_ns = 1000000000; /* to get rid of the last word */
 static const char context[] = "base:allocation";
 
 enum state { CLOSED, CONNECTING, NEGOTIATING, OPEN, LEAVING, LOST };
@@ -184,29 +184,43 @@ static void settle(struct nbd_conn *c)
 			set_state(c, OPEN);
 	} else {
 		events = wanted_events(c);
+		if (c->state == LEAVING && !(events & POLLOUT)) {
+			become_lost(c); /* it is told; some servers take long to close, too */
+			return;
+		}
 		if (c->watching && events != c->watch.events)
 			loop_watch_modify(&c->watch, events);
 	}
 }
 
+/* Tells the library; false: it made of it what it can for now, or failed. */
+static bool notify(struct nbd_conn *c, unsigned events)
+{
+	unsigned dir = nbd_aio_get_direction(c->h), before = c->in_flight;
+	bool broken = events & (POLLHUP | POLLERR | POLLNVAL);
+	int res = 0;
+
+	if (dir & LIBNBD_AIO_DIRECTION_READ && (broken || events & POLLIN))
+		res = nbd_aio_notify_read(c->h);
+	else if (dir & LIBNBD_AIO_DIRECTION_WRITE && (broken || events & POLLOUT))
+		res = nbd_aio_notify_write(c->h);
+	if (res < 0)
+		set_why(c, library_error());
+	return res == 0 && c->in_flight < before && c->in_flight > 0;
+}
+
+/*
+ * One call takes one reply; after one that did, a next reply is likely. But the library must not be
+ * told of what is not there: it would leave off sending for it.
+ */
 static void ready(struct loop_watch *watch, unsigned events)
 {
 	struct nbd_conn *c = (struct nbd_conn *)((char *)watch - offsetof(struct nbd_conn, watch));
-	bool broken = events & (POLLHUP | POLLERR | POLLNVAL);
+	struct pollfd p = {.fd = watch->fd, .events = POLLIN, .revents = (short)events};
 
 	c->silent_since_ns = loop_now_ns();
-	for (unsigned i = 0; i < BURST; i++) {
-		unsigned dir = nbd_aio_get_direction(c->h), before = c->in_flight;
-		int res = 0;
-
-		if (dir & LIBNBD_AIO_DIRECTION_READ && (broken || events & POLLIN))
-			res = nbd_aio_notify_read(c->h);
-		else if (dir & LIBNBD_AIO_DIRECTION_WRITE && (broken || events & POLLOUT))
-			res = nbd_aio_notify_write(c->h);
-		if (res < 0)
-			set_why(c, library_error());
-		/* One call takes one reply; a further one is likely only if this one did. */
-		if (res < 0 || c->in_flight == before || c->in_flight == 0)
+	for (unsigned i = 0; i < BURST && notify(c, (unsigned)p.revents); i++) {
+		if (poll(&p, 1, 0) <= 0)
 			break;
 	}
 	settle(c);
@@ -226,14 +240,30 @@ static void silence_fire(struct loop_timer *timer)
 		loop_timer_set(c->loop, timer, until);
 }
 
-/* Called by the library, which must not be called from here. */
+/*
+ * These are called by the library, which must not be called from them. Not all of its versions
+ * mind if a server leaves out a part of what was read and says that it is done.
+ */
 static int completed(void *arg, int *error)
 {
 	struct nbd_piece *piece = arg;
+	bool partly = piece->op == NBD_READ && piece->run != piece->len;
 
 	piece->conn->in_flight--;
-	finish(piece->conn, piece, -*error);
+	finish(piece->conn, piece, *error ? -*error : partly ? -EPROTO : 0);
 	return 1; /* the library forgets the command */
+}
+
+static int chunk(void *arg, const void *data, size_t len, uint64_t off, unsigned status, int *error)
+{
+	struct nbd_piece *piece = arg;
+
+	(void)data;
+	(void)off; /* lies inside, it sees to that */
+	(void)error;
+	if (status == LIBNBD_READ_DATA || status == LIBNBD_READ_HOLE)
+		piece->run += len;
+	return 0;
 }
 
 static int extent(void *arg, const char *name, uint64_t off, uint32_t *entries, size_t n,
@@ -254,10 +284,11 @@ static int64_t call_library(struct nbd_conn *c, struct nbd_piece *p)
 {
 	nbd_completion_callback done = {.callback = completed, .user_data = p};
 	nbd_extent_callback got = {.callback = extent, .user_data = p};
+	nbd_chunk_callback part = {.callback = chunk, .user_data = p};
 	uint32_t flags = p->flags & NBD_FUA ? LIBNBD_CMD_FLAG_FUA : 0;
 
 	switch (p->op) {
-	case NBD_READ: return nbd_aio_pread(c->h, p->buf, p->len, p->off, done, 0);
+	case NBD_READ: return nbd_aio_pread_structured(c->h, p->buf, p->len, p->off, part, done, 0);
 	case NBD_WRITE: return nbd_aio_pwrite(c->h, p->buf, p->len, p->off, done, flags);
 	case NBD_ZERO: return nbd_aio_zero(c->h, p->len, p->off, done, flags);
 	case NBD_TRIM: return nbd_aio_trim(c->h, p->len, p->off, done, flags);

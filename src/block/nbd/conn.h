@@ -25,7 +25,7 @@ struct nbd_piece {
 	uint64_t off, len;
 	/* results */
 	int res;      /* 0 or -errno; -ENOTCONN: the connection was lost before an answer */
-	uint64_t run; /* NBD_STATUS: how far it holds, at least 1; may exceed len */
+	uint64_t run; /* NBD_STATUS: how far it holds; 0: nothing was said; may exceed len */
 	bool is_zero, is_hole;
 	/* the connection's own */
 	struct nbd_conn *conn;
