@@ -10,3 +10,4 @@ extern const struct block_driver block_log;
 extern const struct block_driver block_fault;
 extern const struct block_driver block_qcow2;
 extern const struct block_driver block_nbd;
+extern const struct block_driver block_throttle;
