@@ -11,3 +11,4 @@ extern const struct block_driver block_fault;
 extern const struct block_driver block_qcow2;
 extern const struct block_driver block_nbd;
 extern const struct block_driver block_throttle;
+extern const struct block_driver block_copy_on_read;

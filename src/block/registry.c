@@ -6,8 +6,8 @@
 #include "block/drivers.h"
 
 static const struct block_driver *const drivers[] = {
-	&block_file,  &block_raw, &block_qcow2,    &block_mem, &block_log,
-	&block_fault, &block_nbd, &block_throttle, NULL,
+	&block_file,  &block_raw, &block_qcow2,    &block_mem,          &block_log,
+	&block_fault, &block_nbd, &block_throttle, &block_copy_on_read, NULL,
 };
 
 const struct block_driver *const *block_drivers(void)
