@@ -1,14 +1,30 @@
-/* Filter "log"; see blklog.h. Everything goes to the file child first and is recorded when it
- * succeeded. */
+/*
+ * Filter "log"; see blklog.h. Everything goes to the file child first and is recorded when it
+ * succeeded, in memory or, with the option "log", in a new file (blklog_format.h). What cannot be
+ * recorded fails, so that no log is short of something that was reported as done.
+ *
+ * A file grows in large steps and is cut to its length in the end; records are put into it one by
+ * one, so that a log of which only a beginning is left has no holes.
+ */
 #include "block/blklog.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
+#include "base/crc32c.h"
+#include "base/err.h"
+#include "block/blklog_format.h"
 #include "block/drivers.h"
 
+static const uint64_t growth = 16 << 20, most_data = 1 << 30 /* of a record, when it is read */;
+
 struct blklog {
-	GArray *entries;
+	GArray *entries;         /* if it is kept in memory */
+	struct block_node *file; /* or here, */
+	uint64_t end;            /* up to here, */
+	uint64_t number;         /* so many */
+	struct co_mutex adding;
 };
 
 static void entry_clear(void *p)
@@ -26,17 +42,86 @@ static void blklog_init(struct block_node *node)
 	g_array_set_clear_func(log->entries, entry_clear);
 }
 
-static void record(struct block_node *node, struct blklog_entry entry)
+static uint64_t recorded(const struct blklog *log)
+{
+	return log->file ? log->number : log->entries->len;
+}
+
+static co_fn int put(struct blklog *log, const void *buf, size_t len)
+{
+	int res = 0;
+
+	if (len > block_length(log->file) - log->end)
+		res = block_truncate(log->file, log->end + len + growth);
+	if (res == 0)
+		res = block_pwrite(log->file, log->end, buf, len, 0);
+	if (res == 0)
+		log->end += len;
+	return res;
+}
+
+/* The data comes with its record, and stays the caller's. */
+static co_fn int add_to_file(struct blklog *log, const struct blklog_entry *entry)
+{
+	uint8_t record[BLKLOG_RECORD_LEN];
+	uint64_t before;
+	int res;
+
+	co_mutex_lock(&log->adding);
+	before = log->end;
+	blklog_put_record(record, entry, log->number);
+	res = put(log, record, sizeof(record));
+	if (res == 0 && entry->data)
+		res = put(log, entry->data, entry->len);
+	if (res == 0)
+		log->number++;
+	else
+		log->end = before;
+	co_mutex_unlock(&log->adding);
+	return res;
+}
+
+/* The entry's data is taken. */
+static co_fn int record(struct block_node *node, struct blklog_entry entry)
 {
 	struct blklog *log = node->state;
+	int res;
 
-	g_array_append_val(log->entries, entry);
+	if (!log->file) {
+		g_array_append_val(log->entries, entry);
+		return 0;
+	}
+	res = add_to_file(log, &entry);
+	g_free(entry.data);
+	return res;
+}
+
+static co_fn bool begin_file(struct block_node *node, const char *path, GError **error)
+{
+	struct blklog *log = node->state;
+	struct opts *o = opts_new();
+	uint8_t head[BLKLOG_HEAD_LEN];
+	int res;
+
+	opts_set(o, "driver", "file");
+	opts_set(o, "filename", path);
+	opts_set(o, "create", "on");
+	log->file = block_open(o, BLOCK_RDWR | BLOCK_UNSHARE_WRITE, error);
+	opts_free(o);
+	if (!log->file)
+		return err_prefix(error, "log=");
+	blklog_put_head(head, node->length);
+	res = put(log, head, sizeof(head));
+	return res == 0 || err_set_errno(error, -res, "log=%s: cannot begin it", path);
 }
 
 static co_fn bool log_open(struct block_node *node, struct opts *options, GError **error)
 {
+	const char *path = opts_get(options, "log");
+
 	blklog_init(node);
-	return block_open_child(node, options, error);
+	return block_open_child(node, options, error) &&
+	       (!path || !node->writable || begin_file(node, path, error));
 }
 
 static co_fn void log_close(struct block_node *node)
@@ -45,6 +130,9 @@ static co_fn void log_close(struct block_node *node)
 
 	if (log->entries)
 		g_array_unref(log->entries);
+	if (log->file) /* if that fails, zeros end it as well */
+		block_truncate(log->file, log->end);
+	block_unref(log->file);
 }
 
 static co_fn int log_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)
@@ -59,49 +147,50 @@ static co_fn int log_pwritev(struct block_node *node, uint64_t off, const struct
 	struct blklog_entry entry = {
 		.kind = BLKLOG_WRITE, .fua = flags & BLOCK_FUA, .off = off, .len = iov->len};
 
-	if (res == 0) {
-		entry.data = g_malloc(iov->len);
-		iovs_get(iov, 0, entry.data, iov->len);
-		record(node, entry);
-	}
-	return res;
+	if (res < 0)
+		return res;
+	entry.data = g_try_malloc(iov->len);
+	if (!entry.data)
+		return -ENOMEM;
+	iovs_get(iov, 0, entry.data, iov->len);
+	return record(node, entry);
 }
 
 static co_fn int log_flush(struct block_node *node)
 {
+	uint64_t before = recorded(node->state);
 	int res = block_flush(node->file);
 
-	if (res == 0)
-		record(node, (struct blklog_entry){.kind = BLKLOG_FLUSH});
-	return res;
+	if (res < 0)
+		return res;
+	return record(node, (struct blklog_entry){.kind = BLKLOG_FLUSH, .off = before});
 }
 
 static co_fn int log_discard_zero(struct block_node *node, uint64_t off, uint64_t len)
 {
 	int res = block_discard_zero(node->file, off, len);
 
-	if (res == 0)
-		record(node, (struct blklog_entry){.kind = BLKLOG_ZERO, .off = off, .len = len});
-	return res;
+	if (res < 0)
+		return res;
+	return record(node, (struct blklog_entry){.kind = BLKLOG_ZERO, .off = off, .len = len});
 }
 
 static co_fn int log_allocate(struct block_node *node, uint64_t off, uint64_t len)
 {
 	int res = block_allocate(node->file, off, len);
 
-	if (res == 0)
-		record(node,
-		       (struct blklog_entry){.kind = BLKLOG_ALLOCATE, .off = off, .len = len});
-	return res;
+	if (res < 0)
+		return res;
+	return record(node, (struct blklog_entry){.kind = BLKLOG_ALLOCATE, .off = off, .len = len});
 }
 
 static co_fn int log_truncate(struct block_node *node, uint64_t len)
 {
 	int res = block_truncate(node->file, len);
 
-	if (res == 0)
-		record(node, (struct blklog_entry){.kind = BLKLOG_TRUNCATE, .off = len});
-	return res;
+	if (res < 0)
+		return res;
+	return record(node, (struct blklog_entry){.kind = BLKLOG_TRUNCATE, .off = len});
 }
 
 static co_fn int log_get_status(struct block_node *node, uint64_t off, uint64_t len,
@@ -143,7 +232,10 @@ const struct blklog_entry *blklog_entries(const struct block_node *node, unsigne
 
 void blklog_mark(struct block_node *node, uint64_t value)
 {
-	record(node, (struct blklog_entry){.kind = BLKLOG_MARK, .off = value});
+	struct blklog *log = node->state;
+	struct blklog_entry entry = {.kind = BLKLOG_MARK, .off = value};
+
+	g_array_append_val(log->entries, entry);
 }
 
 struct blklog_entry *blklog_steal(struct block_node *node, unsigned *n)
@@ -163,6 +255,47 @@ void blklog_free(struct blklog_entry *entries, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		g_free(entries[i].data);
 	g_free(entries);
+}
+
+static co_fn bool load_data(struct block_node *file, uint64_t off, uint32_t crc,
+			    struct blklog_entry *entry)
+{
+	uint64_t len = blklog_data_len(entry);
+
+	if (len > most_data)
+		return false;
+	entry->data = len ? g_try_malloc(len) : NULL;
+	if (len == 0 || (entry->data && block_pread(file, off, entry->data, len) == 0 &&
+			 crc32c(0, entry->data, len) == crc))
+		return true;
+	g_free(entry->data);
+	return false;
+}
+
+co_fn bool blklog_load(struct block_node *file, struct blklog_entry **entries, unsigned *n,
+		       uint64_t *length, GError **error)
+{
+	uint64_t end = block_length(file), off = BLKLOG_HEAD_LEN;
+	uint8_t head[BLKLOG_HEAD_LEN] = {0}, raw[BLKLOG_RECORD_LEN];
+	struct blklog_entry entry;
+	GArray *all;
+	uint32_t crc;
+	int res = block_pread(file, 0, head, MIN(end, sizeof(head)));
+
+	if (res < 0)
+		return err_set_errno(error, -res, "%s: cannot be read", block_name(file));
+	if (!blklog_get_head(head, length, error))
+		return err_prefix(error, "%s", block_name(file));
+	all = g_array_new(FALSE, TRUE, sizeof(struct blklog_entry));
+	while (end - off >= sizeof(raw) && block_pread(file, off, raw, sizeof(raw)) == 0 &&
+	       blklog_get_record(raw, end - off, all->len, &entry, &crc) &&
+	       load_data(file, off + sizeof(raw), crc, &entry)) {
+		g_array_append_val(all, entry);
+		off += sizeof(raw) + blklog_data_len(&entry);
+	}
+	*n = all->len;
+	*entries = (struct blklog_entry *)g_array_free(all, FALSE);
+	return true;
 }
 
 co_fn int blklog_apply(const struct blklog_entry *entry, uint64_t from, uint64_t to,

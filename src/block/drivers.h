@@ -14,3 +14,6 @@ extern const struct block_driver block_uimage;
 extern const struct block_driver block_vdi;
 extern const struct block_driver block_vpc;
 extern const struct block_driver block_vhdx;
+extern const struct block_driver block_nbd;
+extern const struct block_driver block_throttle;
+extern const struct block_driver block_copy_on_read;

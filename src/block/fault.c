@@ -1,21 +1,27 @@
 /*
- * Filter "fault"; see fault.h. As a driver it takes one rule by options: "op", "nth", "times",
- * "from", "to", "error" (eio, enospc, ...), "delay-ms", "shorten"; "file.*" is the child.
+ * Filter "fault"; see fault.h. As a driver it takes rules by options (docs/block-drivers.md): "op",
+ * "nth", "times" or "once", "probability" (in percent, from a generator that "seed" starts),
+ * "from", "to", "error" (eio, enospc, ...), "delay-ms", "shorten"; more than one as
+ * "rules.0.op", ...; "file.*" is the child.
  */
 #include "block/fault.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "base/err.h"
 #include "block/drivers.h"
 
+enum { MAX_RULES = 64 };
+
 struct counted_rule {
 	struct fault_rule rule;
-	uint64_t seen;
+	uint64_t seen, acted;
 };
 
 struct fault {
 	GArray *rules; /* struct counted_rule */
+	GRand *rand;   /* its own, so that a seed makes a run repeatable */
 };
 
 static bool rule_fits(const struct fault_rule *rule, enum fault_op op, uint64_t off, uint64_t len)
@@ -40,9 +46,12 @@ static const struct fault_rule *rule_for(struct block_node *node, enum fault_op 
 		if (!rule_fits(&c->rule, op, off, len))
 			continue;
 		c->seen++;
-		if (!acts && c->seen >= first &&
-		    (c->rule.times == 0 || c->seen < first + c->rule.times))
-			acts = &c->rule;
+		if (c->seen < first || (c->rule.times && c->acted >= c->rule.times) || acts)
+			continue;
+		if (c->rule.percent && g_rand_int_range(fault->rand, 0, 100) >= c->rule.percent)
+			continue;
+		c->acted++;
+		acts = &c->rule;
 	}
 	return acts;
 }
@@ -64,35 +73,94 @@ static co_fn int act(struct block_node *node, enum fault_op op, uint64_t off, ui
 	return -now.errnum;
 }
 
+static const struct {
+	const char *name;
+	int number;
+} errors[] = {
+	{"none", 0},        {"eio", EIO},         {"enospc", ENOSPC},
+	{"erofs", EROFS},   {"efbig", EFBIG},     {"enomem", ENOMEM},
+	{"eperm", EPERM},   {"eacces", EACCES},   {"einval", EINVAL},
+	{"ebusy", EBUSY},   {"enodev", ENODEV},   {"enomedium", ENOMEDIUM},
+	{"edquot", EDQUOT}, {"enotsup", ENOTSUP}, {"etimedout", ETIMEDOUT},
+};
+
+static bool get_error(struct opts *options, int *number, GError **error)
+{
+	const char *names[G_N_ELEMENTS(errors) + 1] = {NULL};
+	int i = 1;
+
+	for (unsigned n = 0; n < G_N_ELEMENTS(errors); n++)
+		names[n] = errors[n].name;
+	if (!opts_get_enum(options, "error", names, &i, error))
+		return false;
+	*number = errors[i].number;
+	return true;
+}
+
 static bool parse_rule(struct block_node *node, struct opts *options, GError **error)
 {
 	static const char *const ops[] = {"read",     "write",    "flush", "zero",
 					  "allocate", "truncate", "any",   NULL};
-	static const char *const errors[] = {"none",  "eio",    "enospc", "erofs",
-					     "efbig", "enomem", NULL};
-	static const int errnums[] = {0, EIO, ENOSPC, EROFS, EFBIG, ENOMEM};
-	int op = FAULT_ANY, err = 1;
-	uint64_t nth = 1, times = 0, delay_ms = 0;
+	int op = FAULT_ANY;
+	uint64_t nth = 1, times = 0, delay_ms = 0, percent = 100;
 	struct fault_rule rule = {0};
-	bool given = opts_get(options, "op") != NULL;
+	bool once = false;
 
 	if (!opts_get_enum(options, "op", ops, &op, error) ||
-	    !opts_get_enum(options, "error", errors, &err, error) ||
+	    !get_error(options, &rule.errnum, error) ||
 	    !opts_get_u64(options, "nth", 1, UINT32_MAX, &nth, error) ||
 	    !opts_get_u64(options, "times", 0, UINT32_MAX, &times, error) ||
+	    !opts_get_bool(options, "once", &once, error) ||
+	    !opts_get_u64(options, "probability", 1, 100, &percent, error) ||
 	    !opts_get_u64(options, "delay-ms", 0, 3600000, &delay_ms, error) ||
 	    !opts_get_size(options, "from", &rule.from, error) ||
 	    !opts_get_size(options, "to", &rule.to, error) ||
 	    !opts_get_size(options, "shorten", &rule.shorten, error))
 		return false;
+	if (once && times > 1)
+		return err_set(error, EINVAL, "once=on and times=%" PRIu64 " exclude each other",
+			       times);
+	if (rule.to && rule.to <= rule.from)
+		return err_set(error, EINVAL, "to= must be behind from=");
+	if (rule.shorten && !rule.errnum)
+		return err_set(error, EINVAL, "shorten= is for writes that fail");
 	rule.op = (enum fault_op)op;
-	rule.errnum = errnums[err];
 	rule.nth = (unsigned)nth;
-	rule.times = (unsigned)times;
+	rule.times = once ? 1 : (unsigned)times;
+	rule.percent = (unsigned)percent;
 	rule.delay_ns = delay_ms * 1000000;
-	if (given)
-		fault_add(node, &rule);
+	fault_add(node, &rule);
 	return true;
+}
+
+/* The rule "op", "nth", ..., and those of a list: "rules.0.op", ... */
+static bool parse_rules(struct block_node *node, struct opts *options, GError **error)
+{
+	static const char *const keys[] = {"op",   "error", "nth",      "times",   "once",
+					   "from", "to",    "delay-ms", "shorten", "probability"};
+	struct fault *fault = node->state;
+	uint64_t seed = 0;
+	bool single = false, ok = true;
+
+	if (!opts_get_u64(options, "seed", 0, UINT32_MAX, &seed, error))
+		return false;
+	g_rand_set_seed(fault->rand, (guint32)seed);
+	for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++)
+		single = opts_get(options, keys[i]) || single;
+	if (single && !parse_rule(node, options, error))
+		return false;
+	for (unsigned i = 0; i < MAX_RULES && ok; i++) {
+		g_autofree char *prefix = g_strdup_printf("rules.%u.", i);
+		struct opts *rule = opts_sub(options, prefix);
+		bool last = opts_is_empty(rule);
+
+		ok = last || (parse_rule(node, rule, error) &&
+			      opts_check_used(rule, "a rule of block driver \"fault\"", error));
+		opts_free(rule);
+		if (last)
+			break;
+	}
+	return ok;
 }
 
 static void fault_init(struct block_node *node)
@@ -100,20 +168,23 @@ static void fault_init(struct block_node *node)
 	struct fault *fault = node->state;
 
 	fault->rules = g_array_new(FALSE, TRUE, sizeof(struct counted_rule));
+	fault->rand = g_rand_new_with_seed(0);
 }
 
 static co_fn bool fault_open(struct block_node *node, struct opts *options, GError **error)
 {
 	fault_init(node);
-	return parse_rule(node, options, error) && block_open_child(node, options, error);
+	return parse_rules(node, options, error) && block_open_child(node, options, error);
 }
 
 static co_fn void fault_close(struct block_node *node)
 {
 	struct fault *fault = node->state;
 
-	if (fault->rules)
-		g_array_unref(fault->rules);
+	if (!fault->rules)
+		return;
+	g_array_unref(fault->rules);
+	g_rand_free(fault->rand);
 }
 
 static co_fn int fault_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)

@@ -16,12 +16,15 @@ enum fault_op {
 	FAULT_ANY
 };
 
-/* An operation that fits (kind and place) is counted; the rule acts on number nth and the times - 1
- * that follow. */
+/*
+ * An operation that fits (kind and place) is counted; the rule acts on number nth and those that
+ * follow, each with the given probability, until it acted as often as it may.
+ */
 struct fault_rule {
 	enum fault_op op;
 	unsigned nth;      /* from 1; 0 is 1 */
 	unsigned times;    /* 0: from then on always */
+	unsigned percent;  /* 0 is 100 */
 	uint64_t from, to; /* only what touches bytes [from, to); to 0: up to the end */
 	int errnum;        /* positive errno to fail with; 0: does not fail */
 	uint64_t delay_ns; /* before the operation */

@@ -1,6 +1,6 @@
 /*
- * How an image is named (formats.md 1.1): a plain file name, "file:NAME", or "json:{...}" whose
- * objects become dotted keys. Pure: from text to options.
+ * How an image is named (formats.md 1.1): a plain file name, "file:NAME", an NBD address, or
+ * "json:{...}" whose objects become dotted keys. Pure: from text to options.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "block/driver.h"
+#include "block/nbd/address.h"
 
 enum { JSON_DEPTH = 16 };
 
@@ -107,11 +108,20 @@ static struct opts *plain_file(const char *name)
 	return o;
 }
 
+static struct opts *nbd_export(const char *name, GError **error)
+{
+	struct opts *o = opts_new();
+
+	if (nbd_parse_name(name, "file.", o, error))
+		return o;
+	opts_free(o);
+	return NULL;
+}
+
 struct opts *block_parse_name(const char *name, GError **error)
 {
-	static const char *const later[] = {"nbd",  "nbd+unix", "nbd+tcp", "iscsi", "iser",
-					    "ssh",  "nfs",      "http",    "https", "ftp",
-					    "ftps", "rbd",      "gluster", "nvme",  NULL};
+	static const char *const later[] = {"iscsi", "iser", "ssh", "nfs",     "http", "https",
+					    "ftp",   "ftps", "rbd", "gluster", "nvme", NULL};
 	size_t n = protocol_len(name);
 	g_autofree char *protocol = g_strndup(name, n);
 
@@ -123,6 +133,8 @@ struct opts *block_parse_name(const char *name, GError **error)
 		return plain_file(name);
 	else if (!strcmp(protocol, "file") && name[n + 1])
 		return plain_file(name + n + 1);
+	else if (nbd_is_protocol(protocol))
+		return nbd_export(name, error);
 	else if (g_strv_contains(later, protocol)) {
 		err_set(error, ENOTSUP, "%s: the protocol \"%s\" is not supported by this version",
 			name, protocol);

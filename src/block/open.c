@@ -375,12 +375,15 @@ co_fn struct block_node *block_open_over(const char *format, struct block_node *
 /* Sets the driver (and the guard of a raw one) by what the file looks like. */
 static co_fn bool probe(struct opts *options, const char *name, GError **error)
 {
-	struct block_node *file = block_open(options, BLOCK_NO_LOCK, error);
+	struct opts *below = opts_sub(options, "file.");
+	struct block_node *file =
+		block_open(opts_is_empty(below) ? options : below, BLOCK_NO_LOCK, error);
 	uint8_t head[BLOCK_PROBE_LEN] = {0};
 	const char *format;
 	size_t len;
 	int res;
 
+	opts_free(below);
 	if (!file)
 		return false;
 	len = MIN(block_length(file), (uint64_t)sizeof(head));

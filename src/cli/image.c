@@ -73,7 +73,13 @@ co_fn struct block_node *image_make_file(const char *path, bool *made, GError **
 
 	if (!options)
 		return NULL;
-	*made = access(opts_get(options, "filename") ? opts_get(options, "filename") : "", F_OK);
+	if (!opts_get(options, "filename")) {
+		err_set(error, ENOTSUP, "%s: only files can be made; -n writes into what is there",
+			path);
+		opts_free(options);
+		return NULL;
+	}
+	*made = access(opts_get(options, "filename"), F_OK);
 	opts_set(options, "driver", "file");
 	if (*made)
 		opts_set(options, "create", "on");

@@ -69,8 +69,58 @@ static void test_late(void)
 	block_unref(node);
 }
 
+static void test_rules_of_a_list(void)
+{
+	struct block_node *node =
+		must_open("driver=fault,rules.0.op=write,rules.0.from=4K,rules.0.error=enospc,"
+			  "rules.0.once=on,rules.1.op=flush,rules.1.nth=2,rules.2.op=read,"
+			  "rules.2.to=512,rules.2.error=enomedium,file.driver=mem,file.size=8K",
+			  BLOCK_RDWR);
+	uint8_t buf[512] = {1};
+
+	assert_int_equal(block_pwrite(node, 0, buf, 512, 0), 0);
+	assert_int_equal(block_pwrite(node, 4096, buf, 512, 0), -ENOSPC);
+	assert_int_equal(block_pwrite(node, 4096, buf, 512, 0), 0);
+	assert_int_equal(block_flush(node), 0);
+	assert_int_equal(block_pwrite(node, 4096, buf, 512, 0), 0);
+	assert_int_equal(block_flush(node), -EIO);
+	assert_int_equal(block_pread(node, 512, buf, 512), 0);
+	assert_int_equal(block_pread(node, 511, buf, 512), -ENOMEDIUM);
+	block_unref(node);
+}
+
+/* Some, not all, and the same ones each time. */
+static void test_probability(void)
+{
+	static const char text[] = "driver=fault,op=read,probability=30,seed=5,times=50,"
+				   "file.driver=mem,file.size=8K";
+	struct block_node *a = must_open(text, 0), *b = must_open(text, 0);
+	unsigned failed = 0, early = 0;
+	uint8_t byte;
+
+	for (unsigned i = 0; i < 400; i++) {
+		int res = block_pread(a, 0, &byte, 1);
+
+		assert_int_equal(block_pread(b, 0, &byte, 1), res);
+		failed += res == -EIO;
+		early += res == -EIO && i < 100;
+	}
+	assert_int_equal(failed, 50);
+	assert_in_range(early, 15, 45);
+	block_unref(a);
+	block_unref(b);
+}
+
 static void test_bad_rules(void)
 {
+	must_refuse("driver=fault,rules.0.op=burn,file.driver=mem", 0, "op");
+	must_refuse("driver=fault,rules.0.colour=red,file.driver=mem", 0, "colour");
+	must_refuse("driver=fault,rules.1.op=read,file.driver=mem", 0, "rules.1.op");
+	must_refuse("driver=fault,once=on,times=2,file.driver=mem", 0, "exclude");
+	must_refuse("driver=fault,from=4K,to=4K,file.driver=mem", 0, "to=");
+	must_refuse("driver=fault,probability=0,file.driver=mem", 0, "probability");
+	must_refuse("driver=fault,error=none,shorten=1,file.driver=mem", 0, "shorten");
+
 	must_refuse("driver=fault,op=burn,file.driver=mem", 0, "op");
 	must_refuse("driver=fault,op=write,nth=0,file.driver=mem", 0, "nth");
 	must_refuse("driver=fault,op=write,error=ebad,file.driver=mem", 0, "error");
@@ -116,6 +166,8 @@ IN_LOOP(test_nth_write_fails)
 IN_LOOP(test_place)
 IN_LOOP(test_short_write)
 IN_LOOP(test_late)
+IN_LOOP(test_rules_of_a_list)
+IN_LOOP(test_probability)
 IN_LOOP(test_bad_rules)
 IN_LOOP(test_log_replays_to_the_same)
 
@@ -126,6 +178,8 @@ int main(void)
 		cmocka_unit_test(run_test_place),
 		cmocka_unit_test(run_test_short_write),
 		cmocka_unit_test(run_test_late),
+		cmocka_unit_test(run_test_rules_of_a_list),
+		cmocka_unit_test(run_test_probability),
 		cmocka_unit_test(run_test_bad_rules),
 		cmocka_unit_test(run_test_log_replays_to_the_same),
 	};
