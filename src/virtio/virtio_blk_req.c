@@ -186,7 +186,8 @@ void vblk_request(struct virtio_blk *b, struct virtq_elem *e)
 		return;
 	}
 	b->d.queues[e->q->index].requests++;
-	*r = (struct vblk_req){.b = b, .e = e, .in_len = e->in.len, .status = cut_last(&e->in)};
+	*r = (struct vblk_req){.b = b, .e = e, .in_len = e->in.len};
+	r->status = cut_last(&e->in);
 	if (iovs_get(&e->out, 0, head, sizeof(head)) < sizeof(head)) {
 		respond(r, STATUS_IOERR);
 		return;
