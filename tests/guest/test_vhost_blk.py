@@ -85,7 +85,8 @@ def test_file_system(rig, number, kind):
     fill(guest, dev, kind)
     check(guest, dev, kind)
     before = file_blocks(rig, number)
-    guest.run(f"mount -t {kind} {dev} /mnt && rm /mnt/file-* && sync && fstrim /mnt", timeout=300)
+    guest.run(f"mount -t {kind} {dev} /mnt && rm /mnt/file-* && sync && fstrim /mnt && "
+              "echo flush | dd of=/mnt/flush conv=fsync", timeout=300)
     if number == 0:
         assert file_blocks(rig, number) < before - (10 << 20) // 512
     guest.run("dd if=/dev/urandom of=/mnt/again bs=1M count=14 conv=fsync && umount /mnt && "
