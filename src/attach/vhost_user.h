@@ -1,27 +1,35 @@
 /*
- * vhost-user back end for virtio-scsi: listens on a unix socket; each front end (VMM) that connects
- * gets its own controller with the logical units given as targets 0, 1, 2 ... (LUN 0 each).
+ * vhost-user back end: listens on a unix socket; each front end (VMM) that connects gets a device
+ * of its own. That is a virtio-scsi controller with the logical units given as targets 0, 1, 2 ...
+ * (LUN 0 each), or a virtio-blk disk.
  */
 #pragma once
 
+#include "block/block.h"
 #include "scsi/scsi.h"
 
 struct vhost_user;
 
 enum { VHOST_USER_TARGETS_MAX = 255 };
 
+struct vhost_user_disk {
+	struct block_node *node; /* borrowed for the attachment's life, on its loop; NULL: none */
+	const char *serial;      /* that the guest is told; copied */
+};
+
 struct vhost_user_options {
 	const char *path; /* of the socket; a leftover is replaced, one in use is an error */
+	struct vhost_user_disk disk; /* with a node: virtio-blk, and there are no targets */
 	struct scsi_lu *const
 		*targets; /* borrowed; they outlive the attachment and live on its loop */
 	unsigned n_targets;
-	unsigned max_queues;  /* request queues offered; 0: 8 */
+	unsigned max_queues;  /* request queues offered; 0: 8, of a disk 4 */
 	bool packed;          /* offer packed rings (default on by the caller) */
 	unsigned max_clients; /* 0: 1 front end at a time */
 	/*
 	 * Offer VHOST_USER_PROTOCOL_F_CONFIG. The generic front ends of Cloud Hypervisor and crosvm
 	 * need it; QEMU keeps the configuration space of vhost-user-scsi itself and warns when it
-	 * is offered. Default off.
+	 * is offered. Default off; virtio-blk always offers it.
 	 */
 	bool config;
 };
@@ -38,6 +46,9 @@ co_fn void vhost_user_free(struct vhost_user *v);
  * the former unit.
  */
 co_fn void vhost_user_set_target(struct vhost_user *v, unsigned target, struct scsi_lu *lu);
+
+/* The length of the disk's node changed: guests are told. */
+void vhost_user_disk_resized(struct vhost_user *v);
 
 struct vhost_user_stats {
 	unsigned clients;

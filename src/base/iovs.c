@@ -96,6 +96,24 @@ size_t iovs_zero(const struct iovs *dst, size_t off, size_t len)
 	return done;
 }
 
+void iovs_skip(struct iovs *l, size_t len)
+{
+	if (len > l->len)
+		len = l->len;
+	l->len -= len;
+	while (l->n && len >= l->v->iov_len) {
+		len -= l->v->iov_len;
+		l->v++;
+		l->n--;
+		if (!len)
+			return;
+	}
+	if (len) {
+		l->v->iov_base = (char *)l->v->iov_base + len;
+		l->v->iov_len -= len;
+	}
+}
+
 unsigned iovs_slice(const struct iovs *src, size_t off, size_t len, struct iovec *out, unsigned max)
 {
 	struct walk w;

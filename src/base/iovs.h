@@ -25,6 +25,9 @@ size_t iovs_put(const struct iovs *dst, size_t off, const void *src, size_t len)
 size_t iovs_get(const struct iovs *src, size_t off, void *dst, size_t len);
 size_t iovs_zero(const struct iovs *dst, size_t off, size_t len);
 
+/* Takes len bytes (at most all) off the front; the pieces themselves are changed. */
+void iovs_skip(struct iovs *l, size_t len);
+
 /*
  * Writes the pieces that cover [off, off + len) into out (room for max entries) and returns how
  * many, or 0 if max is too small or the range lies outside.

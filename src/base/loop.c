@@ -93,6 +93,7 @@ struct loop *loop_new(enum loop_backend backend, GError **error)
 	struct loop *l = g_new0(struct loop, 1);
 
 	l->turn_end_tail = &l->turn_end;
+	l->pollers_tail = &l->pollers;
 	l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->event_fd < 0) {
 		err_set_errno(error, errno, "cannot make an eventfd for the event loop");
@@ -255,7 +256,7 @@ static int64_t sleep_time(struct loop *l)
 {
 	int64_t timeout;
 
-	if (co_any_ready(l) || l->turn_end)
+	if (co_any_ready(l) || l->turn_end || l->pollers)
 		return 0;
 	timeout = loop_timers_timeout(l);
 	if (timeout == 0)
@@ -288,6 +289,8 @@ void loop_run(struct loop *l)
 		l->ops->turn(l, sleep_time(l));
 		__atomic_store_n(&l->sleeping, 0, __ATOMIC_RELAXED);
 		l->stats.turns++;
+		if (l->pollers)
+			loop_pollers_run(l);
 	}
 	__atomic_store_n(&l->stop, 0, __ATOMIC_SEQ_CST);
 	if (l->ops->leave)

@@ -103,6 +103,21 @@ void loop_watch_modify(struct loop_watch *watch, unsigned events);
 void loop_watch_remove(struct loop_watch *watch);
 
 /*
+ * Something that shows in memory, written by another thread or a guest, which is looked at for a
+ * short while instead of sleeping until an event tells of it. Zero it before its first use.
+ */
+struct loop_poller {
+	bool (*look)(struct loop_poller *p);            /* cheap, changes nothing: has it come? */
+	void (*done)(struct loop_poller *p, bool come); /* once: it has, or its time is over */
+	uint64_t deadline_ns;
+	struct loop *loop; /* not NULL: being looked at */
+	struct loop_poller *next;
+};
+/* On the loop: until then it does not sleep. It must not be looked at already. */
+void loop_poll(struct loop *loop, struct loop_poller *poller, uint64_t deadline_ns);
+void loop_poll_cancel(struct loop_poller *poller); /* also one that is not looked at */
+
+/*
  * Calls fn on the loop whenever the process gets signo (blocks it in this thread; block it before
  * other threads start).
  */

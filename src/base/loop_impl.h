@@ -31,6 +31,7 @@ struct loop_backend_ops {
 	void (*watch_add)(struct loop *l, struct loop_watch *w);
 	void (*watch_modify)(struct loop *l, struct loop_watch *w);
 	void (*watch_remove)(struct loop *l, struct loop_watch *w);
+	bool (*has_events)(const struct loop *l); /* optional, without a system call */
 };
 
 extern const struct loop_backend_ops loop_epoll_ops;
@@ -79,6 +80,7 @@ struct loop {
 	unsigned stop;
 
 	struct loop_task *turn_end, **turn_end_tail;
+	struct loop_poller *pollers, **pollers_tail;
 	struct loop_timer **heap; /* 1-based */
 	unsigned n_timers, heap_size;
 	uint64_t timer_seq;
@@ -102,6 +104,9 @@ void loop_timers_fire(struct loop *l);
 int64_t loop_timers_timeout(const struct loop *l); /* until the next one; -1: there is none */
 
 void loop_signals_free(struct loop *l);
+
+/* Looks at what is polled, for as long as there is nothing else to do; loop_poll.c. */
+void loop_pollers_run(struct loop *l);
 
 /* Those that let others run first become ready. */
 void co_begin_turn(struct loop *l);

@@ -443,6 +443,14 @@ static void ur_turn(struct loop *l, int64_t timeout_ns)
 	reap(l);
 }
 
+static bool ur_has_events(const struct loop *l)
+{
+	const struct ur *ur = l->be;
+
+	return io_uring_cq_ready(&ur->ring) || IO_URING_READ_ONCE(*ur->ring.sq.kflags) &
+						       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
 const struct loop_backend_ops loop_uring_ops = {
 	.id = LOOP_URING,
 	.name = "uring",
@@ -455,4 +463,5 @@ const struct loop_backend_ops loop_uring_ops = {
 	.watch_add = ur_watch_add,
 	.watch_modify = ur_watch_modify,
 	.watch_remove = ur_watch_remove,
+	.has_events = ur_has_events,
 };

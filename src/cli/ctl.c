@@ -90,6 +90,7 @@ static const struct syntax {
 	{"remove-device", "ID", 1, 1},
 	{"add-disk", "DISK", 1, 1},
 	{"remove-disk", "ID", 1, 1},
+	{"resize-disk", "ID SIZE", 2, 2},
 	{"plug", "DEVICE SLOT ID", 3, 3},
 	{"unplug", "DEVICE SLOT", 2, 2},
 	{"quit", "", 0, 0},
@@ -129,6 +130,19 @@ static bool fill_slot(const struct args *a, json_t *j, GError **error)
 	       (!unit || set_name(j, "id", unit, error));
 }
 
+/* ID SIZE */
+static bool fill_size(const struct args *a, json_t *j, GError **error)
+{
+	uint64_t bytes;
+
+	if (!size_parse(args_operand(a, 2), &bytes, error))
+		return false;
+	if (bytes > INT64_MAX)
+		return err_set(error, EFBIG, "'%s' is too much", args_operand(a, 2));
+	json_object_set_new(j, "bytes", json_integer((json_int_t)bytes));
+	return set_name(j, "id", args_operand(a, 1), error);
+}
+
 static bool fill_arguments(const struct args *a, const char *command, json_t *j, GError **error)
 {
 	unsigned n = args_operands(a) - 1;
@@ -139,6 +153,8 @@ static bool fill_arguments(const struct args *a, const char *command, json_t *j,
 		       set_argument(j, "socket", file_argument(args_operand(a, 2), error));
 	if (!strcmp(command, "add-disk"))
 		return set_argument(j, "disk", disk_argument(args_operand(a, 1), error));
+	if (!strcmp(command, "resize-disk"))
+		return fill_size(a, j, error);
 	if (!strcmp(command, "plug") || !strcmp(command, "unplug"))
 		return fill_slot(a, j, error);
 	if (n > insert && !set_name(j, "id", args_operand(a, 1), error))
@@ -205,7 +221,7 @@ static void print_device(const json_t *j)
 static void print_disk(const json_t *j)
 {
 	g_autofree char *size = size_text((uint64_t)number_of(j, "bytes"));
-	const char *device = text_of(j, "device", NULL);
+	const char *device = text_of(j, "device", text_of(j, "socket", NULL));
 
 	printf("disk %-9s %s, %s, %s%s%s%s\n", text_of(j, "id", "?"), text_of(j, "file", "?"),
 	       text_of(j, "format", "?"), size,
@@ -289,8 +305,8 @@ static const struct cli_option ctl_options[] = {
 const struct cli_command command_ctl = {
 	.name = "ctl",
 	.options = ctl_options,
-	.operands = "status|insert|eject|add-device|remove-device|add-disk|remove-disk|plug|unplug|"
-		    "quit "
+	.operands = "status|insert|eject|add-device|remove-device|add-disk|remove-disk|"
+		    "resize-disk|plug|unplug|quit "
 		    "[OPERAND...]",
 	.min_operands = 1,
 	.max_operands = 4,

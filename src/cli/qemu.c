@@ -115,12 +115,18 @@ static void add_memory(struct qemu_line *line, const struct qemu_memory *m, cons
 	    g_strdup("makes that the memory of the machine; merges with other -machine options"));
 }
 
-/* vhost-user-scsi can reconnect from 8.2 on; the option counts milliseconds from 9.2 on. */
+/* The option counts milliseconds from 9.2 on. */
 static const char *reconnect_option(struct qemu_version v)
 {
-	if (v.major > 9 || (v.major == 9 && v.minor >= 2))
-		return ",reconnect-ms=1000";
-	return v.major == 9 || (v.major == 8 && v.minor >= 2) ? ",reconnect=1" : "";
+	bool ms = v.major > 9 || (v.major == 9 && v.minor >= 2);
+
+	return ms ? ",reconnect-ms=1000" : ",reconnect=1";
+}
+
+/* vhost-user-scsi can reconnect from 8.2 on, vhost-user-blk for much longer. */
+static bool scsi_can_reconnect(struct qemu_version v)
+{
+	return v.major > 8 || (v.major == 8 && v.minor >= 2);
 }
 
 /* vfio-user-pci came with 10.1. */
@@ -152,11 +158,27 @@ static void add_controller(struct qemu_line *line, const char *socket, struct qe
 	g_autofree char *path = quote_value(socket);
 
 	add(line, "-chardev",
-	    g_strdup_printf("socket,id=outboard0,path=%s%s", path, reconnect_option(version)),
+	    g_strdup_printf("socket,id=outboard0,path=%s%s", path,
+			    scsi_can_reconnect(version) ? reconnect_option(version) : ""),
 	    g_strdup("the connection to the drives"));
 	add(line, "-device",
 	    g_strdup("vhost-user-scsi-pci,id=outboard0,chardev=outboard0,num_queues=1"),
 	    g_strdup("the controller that the guest sees"));
+}
+
+static void add_virtio_disk(struct qemu_line *line, const struct attach_config *a,
+			    struct qemu_version version)
+{
+	g_autofree char *path = quote_value(a->socket);
+
+	add(line, "-chardev",
+	    g_strdup_printf("socket,id=outboard-%s,path=%s%s", a->disk, path,
+			    reconnect_option(version)),
+	    g_strdup_printf("the connection to disk %s", a->disk));
+	add(line, "-device",
+	    g_strdup_printf("vhost-user-blk-pci,id=outboard-%s,chardev=outboard-%s,num-queues=%u",
+			    a->disk, a->disk, a->queues ? a->queues : 1),
+	    g_strdup_printf("disk %s, as the guest sees it", a->disk));
 }
 
 /* One controller at most: its names are fixed. */
@@ -168,6 +190,10 @@ static bool add_attachments(struct qemu_line *line, const GPtrArray *attachments
 
 		if (a->kind == ATTACH_VHOST_USER) {
 			add_controller(line, a->socket, version);
+			continue;
+		}
+		if (a->kind == ATTACH_VHOST_USER_BLK) {
+			add_virtio_disk(line, a, version);
 			continue;
 		}
 		if (!check_vfio_user(version, error))
@@ -226,6 +252,11 @@ static char *paste_device(const struct attach_config *c)
 		return g_strdup_printf("-device %s", quoted);
 	}
 	path = quote_value(c->socket);
+	if (c->kind == ATTACH_VHOST_USER_BLK) {
+		return g_strdup_printf("-chardev socket,id=%s,path=%s -device "
+				       "vhost-user-blk-pci,chardev=%s,num-queues=%u",
+				       c->disk, path, c->disk, c->queues ? c->queues : 1);
+	}
 	return g_strdup_printf("-chardev socket,id=drives,path=%s -device "
 			       "vhost-user-scsi-pci,chardev=drives,num_queues=%u",
 			       path, c->queues ? c->queues : 1);

@@ -27,6 +27,7 @@ struct run {
 	const struct disc_type *type; /* of discs to be made; NULL: none are */
 	uint32_t blocks;
 	bool scsi;   /* a virtio-scsi controller shows the drives */
+	bool blk;    /* each disk is a virtio disk */
 	char **argv; /* of the VMM, as the user gave it */
 	int qemu_at;
 	struct qemu_line *line;
@@ -198,23 +199,31 @@ static bool add_disc(struct daemon_config *c, const char *path, GError **error)
 /*
  * Which controller shows disks and drives: that of --bus; else those among the --device options;
  * else virtio-scsi for drives, and AHCI where there are disks, which virtio-scsi does not take.
+ * virtio-blk is for disks; drives that are there too hang on virtio-scsi then.
  */
 static bool choose_bus(const struct args *a, struct run *r, GError **error)
 {
-	static const char *const names[] = {"virtio-scsi", "ahci", "ide", NULL};
+	static const char *const names[] = {"virtio-scsi", "virtio-blk", "ahci", "ide", NULL};
 	const char *bus = args_value(a, "bus");
 	bool own = false;
 
 	if (bus && !g_strv_contains(names, bus))
 		return err_set(error, EINVAL,
-			       "--bus %s: there are virtio-scsi (drives only), ahci and ide", bus);
+			       "--bus %s: there are virtio-scsi (drives only), virtio-blk (disks "
+			       "only), ahci and ide",
+			       bus);
 	for (unsigned i = 0; i < r->config.devices->len; i++)
 		own = own || config_is_controller(r->config.devices->pdata[i]);
 	if (!bus && own)
 		return true;
 	if (!bus)
 		bus = r->config.disks->len ? "ahci" : "virtio-scsi";
-	r->scsi = !strcmp(bus, "virtio-scsi");
+	r->blk = !strcmp(bus, "virtio-blk");
+	r->scsi = r->blk || !strcmp(bus, "virtio-scsi");
+	if (r->blk)
+		return r->config.disks->len ||
+		       err_set(error, EINVAL,
+			       "--bus virtio-blk shows disks; give --disk file=FILE");
 	return r->scsi ? config_check_disks(&r->config, error)
 		       : config_add_device(&r->config, bus, error);
 }
@@ -282,6 +291,14 @@ static bool read_vmm(const struct args *a, struct run *r, GError **error)
 		       r->argv[0]);
 }
 
+static bool add_disk_socket(struct run *r, const char *dir, const char *disk, GError **error)
+{
+	g_autofree char *text =
+		g_strdup_printf("vhost-user-blk,socket=%s/disk-%s.sock,disk=%s", dir, disk, disk);
+
+	return config_add_attachment(&r->config, text, error);
+}
+
 /* A socket in the directory; device NULL: for the drives. */
 static bool add_socket(struct run *r, const char *dir, const char *device, GError **error)
 {
@@ -302,6 +319,12 @@ static bool plan(const struct args *a, struct run *r, struct qemu_version versio
 	r->config.control = g_strdup(args_value(a, "control"));
 	if (r->scsi && r->config.opticals->len && !add_socket(r, doubled, NULL, error))
 		return false;
+	for (unsigned i = 0; r->blk && i < r->config.disks->len; i++) {
+		const struct disk_config *disk = r->config.disks->pdata[i];
+
+		if (!add_disk_socket(r, doubled, disk->id, error))
+			return false;
+	}
 	for (unsigned i = 0; i < r->config.devices->len; i++) {
 		const struct device_config *d = r->config.devices->pdata[i];
 
@@ -356,7 +379,7 @@ static const struct cli_option run_options[] = {
 	{"type", "TYPE", 't'},
 	{"capacity", "SIZE"},
 	{"disk", "SPEC", 0, OPTION_MANY},
-	{"bus", "BUS", 0, 0, "virtio-scsi|ahci|ide"},
+	{"bus", "BUS", 0, 0, "virtio-scsi|virtio-blk|ahci|ide"},
 	{"device", "SPEC", 0, OPTION_MANY},
 	{"control", "PATH", 0, OPTION_FILE},
 	{"print"},

@@ -10,7 +10,6 @@
 
 enum {
 	ID_MAX = 32,
-	QUEUES_MAX = 64,
 	CLIENTS_MAX = 64,
 	VENDOR_MAX = 8,
 	PRODUCT_MAX = 16,
@@ -54,6 +53,7 @@ static void attach_free(void *p)
 		return;
 	g_free(a->socket);
 	g_free(a->device);
+	g_free(a->disk);
 	g_strfreev(a->drives);
 	g_free(a);
 }
@@ -267,6 +267,7 @@ bool config_add_device(struct daemon_config *c, const char *text, GError **error
 static const char *const attach_kinds[] = {
 	[ATTACH_VHOST_USER] = "vhost-user",
 	[ATTACH_VFIO_USER] = "vfio-user",
+	[ATTACH_VHOST_USER_BLK] = "vhost-user-blk",
 	NULL,
 };
 
@@ -277,15 +278,12 @@ const char *attach_kind_name(enum attach_kind kind)
 
 static bool parse_vhost_user(struct attach_config *a, struct opts *o, GError **error)
 {
-	uint64_t queues = 0, clients = 1;
+	uint64_t clients = 1;
 	const char *drives = opts_get(o, "drives");
 
-	a->packed = true;
-	if (!opts_get_u64(o, "queues", 1, QUEUES_MAX, &queues, error) ||
-	    !opts_get_u64(o, "clients", 1, CLIENTS_MAX, &clients, error) ||
-	    !opts_get_bool(o, "packed", &a->packed, error))
+	if (!config_parse_rings(a, o, error) ||
+	    !opts_get_u64(o, "clients", 1, CLIENTS_MAX, &clients, error))
 		return false;
-	a->queues = (unsigned)queues;
 	a->clients = (unsigned)clients;
 	a->drives = drives ? g_strsplit(drives, ":", -1) : NULL;
 	return true;
@@ -299,6 +297,16 @@ static bool parse_vfio_user(struct attach_config *a, struct opts *o, GError **er
 	return err_set(error, EILSEQ, "socket=: the path must be UTF-8: QEMU takes it as JSON");
 }
 
+static bool parse_kind(struct attach_config *a, struct opts *o, GError **error)
+{
+	switch (a->kind) {
+	case ATTACH_VHOST_USER: return parse_vhost_user(a, o, error);
+	case ATTACH_VFIO_USER: return parse_vfio_user(a, o, error);
+	case ATTACH_VHOST_USER_BLK: return config_parse_blk(a, o, error);
+	}
+	return false;
+}
+
 static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
 {
 	const char *path = opts_get(o, "socket");
@@ -308,8 +316,8 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 		return false;
 	if (type < 0) {
 		return err_set(error, EINVAL,
-			       "say of what kind it is first, as in vhost-user,socket=PATH or "
-			       "vfio-user,socket=PATH");
+			       "say of what kind it is first, as in vhost-user,socket=PATH, "
+			       "vhost-user-blk,socket=PATH or vfio-user,socket=PATH");
 	}
 	if (!path || !*path)
 		return err_set(error, EINVAL, "socket=PATH is missing");
@@ -320,9 +328,7 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 	}
 	a->kind = (enum attach_kind)type;
 	a->socket = g_strdup(path);
-	return (a->kind == ATTACH_VFIO_USER ? parse_vfio_user(a, o, error)
-					    : parse_vhost_user(a, o, error)) &&
-	       opts_check_used(o, "--attach", error);
+	return parse_kind(a, o, error) && opts_check_used(o, "--attach", error);
 }
 
 bool config_add_attachment(struct daemon_config *c, const char *text, GError **error)
@@ -412,24 +418,36 @@ static bool check_device(const struct daemon_config *c, unsigned at, GError **er
 	return true;
 }
 
+static bool check_kind(const struct daemon_config *c, unsigned at, GError **error)
+{
+	const struct attach_config *a = c->attachments->pdata[at];
+
+	switch (a->kind) {
+	case ATTACH_VHOST_USER: return check_drives(c, a, error);
+	case ATTACH_VFIO_USER: return check_device(c, at, error);
+	case ATTACH_VHOST_USER_BLK: return config_check_blk(c, at, error);
+	}
+	return false;
+}
+
 bool config_check(struct daemon_config *c, GError **error)
 {
-	if (!c->opticals->len && !c->devices->len) {
+	if (!c->opticals->len && !c->devices->len && !c->disks->len) {
 		return err_set(
 			error, EINVAL,
 			"there is no drive and no device; give --optical disc=FILE (or --optical "
-			"id=cd0 for an empty one), or --device edu");
+			"id=cd0 for an empty one), --disk file=FILE, or --device edu");
 	}
 	if (!c->attachments->len) {
-		return err_set(error, EINVAL,
-			       "nothing is attached; give --attach %s-user,socket=PATH",
-			       c->opticals->len ? "vhost" : "vfio");
+		return err_set(error, EINVAL, "nothing is attached; give --attach %s,socket=PATH",
+			       c->opticals->len  ? "vhost-user"
+			       : c->devices->len ? "vfio-user"
+						 : "vhost-user-blk");
 	}
 	for (unsigned i = 0; i < c->attachments->len; i++) {
 		const struct attach_config *a = c->attachments->pdata[i];
 
-		if (!(a->kind == ATTACH_VFIO_USER ? check_device(c, i, error)
-						  : check_drives(c, a, error)))
+		if (!check_kind(c, i, error))
 			return false;
 		if (c->control && !strcmp(a->socket, c->control))
 			return err_set(error, EEXIST,
@@ -451,8 +469,15 @@ bool config_check_disks(const struct daemon_config *c, GError **error)
 		if (config_is_controller(c->devices->pdata[i]))
 			return true;
 	}
-	return !c->disks->len ||
-	       err_set(error, EINVAL,
-		       "disk '%s' hangs on nothing; give --device ahci (or --device ide)",
-		       ((const struct disk_config *)c->disks->pdata[0])->id);
+	for (unsigned i = 0; i < c->disks->len; i++) {
+		const struct disk_config *disk = c->disks->pdata[i];
+
+		if (config_blk_of_disk(c, disk->id))
+			continue;
+		return err_set(error, EINVAL,
+			       "disk '%s' hangs on nothing; give --attach "
+			       "vhost-user-blk,socket=PATH,disk=%s, or --device ahci (or ide)",
+			       disk->id, disk->id);
+	}
+	return true;
 }

@@ -32,18 +32,20 @@ struct device_config {
 	struct opts *opts; /* these and all properties, for device_new() */
 };
 
-enum attach_kind { ATTACH_VHOST_USER, ATTACH_VFIO_USER };
+enum attach_kind { ATTACH_VHOST_USER, ATTACH_VFIO_USER, ATTACH_VHOST_USER_BLK };
 
 struct attach_config {
 	enum attach_kind kind;
 	char *socket;
 	/* vfio-user: */
 	char *device; /* its id; NULL until config_check(): the only one */
+	/* vhost-user-blk: */
+	char *disk; /* its id; NULL until config_check(): the only one */
 	/* vhost-user: */
 	char **drives;    /* ids, target 0 first; NULL: all drives in their order */
-	unsigned queues;  /* 0: the back end's default */
+	unsigned queues;  /* also of vhost-user-blk; 0: the back end's default */
 	unsigned clients; /* front ends at a time; 0: 1 */
-	bool packed;
+	bool packed;      /* both */
 };
 
 struct daemon_config {
@@ -76,16 +78,16 @@ bool config_add_disk(struct daemon_config *c, const char *text, GError **error);
  */
 bool config_add_device(struct daemon_config *c, const char *text, GError **error);
 /*
- * "vhost-user,socket=PATH,drives=cd0:cd1,queues=N,clients=N,packed=on|off" or
- * "vfio-user,socket=PATH,device=ID"
+ * "vhost-user,socket=PATH,drives=cd0:cd1,queues=N,clients=N,packed=on|off",
+ * "vhost-user-blk,socket=PATH,disk=ID,queues=N,packed=on|off" or "vfio-user,socket=PATH,device=ID"
  */
 bool config_add_attachment(struct daemon_config *c, const char *text, GError **error);
 /*
  * Whether it all fits together: drives and devices exist, sockets are used once, something is
- * attached. Says of each vfio-user attachment which device it shows.
+ * attached. Says of each vfio-user attachment which device it shows, of vhost-user-blk which disk.
  */
 bool config_check(struct daemon_config *c, GError **error);
-/* At the start: whether disks have a controller to hang on. */
+/* At the start: whether disks have a controller or a socket to hang on. */
 bool config_check_disks(const struct daemon_config *c, GError **error);
 const struct optical_config *config_find_optical(const struct daemon_config *c, const char *id);
 const struct disk_config *config_find_disk(const struct daemon_config *c, const char *id);
@@ -95,4 +97,4 @@ const struct device_config *config_attached_device(const struct daemon_config *c
 						   const struct attach_config *a);
 /* Whether it is one that disks and drives can hang on. */
 bool config_is_controller(const struct device_config *d);
-const char *attach_kind_name(enum attach_kind kind); /* "vhost-user", "vfio-user" */
+const char *attach_kind_name(enum attach_kind kind); /* "vhost-user" ... */

@@ -10,3 +10,12 @@ bool config_get_id(const struct daemon_config *c, struct opts *o, const char *pr
 /* Printable ASCII of a limited length; an absent key leaves *out alone. */
 bool config_get_text(struct opts *o, const char *key, size_t max, char **out, GError **error);
 void config_disk_free(void *p);
+
+/* vhost-user-blk, config_blk.c. */
+bool config_parse_blk(struct attach_config *a, struct opts *o, GError **error);
+/* "queues" and "packed", of both kinds of vhost-user. */
+bool config_parse_rings(struct attach_config *a, struct opts *o, GError **error);
+/* Whether attachment number at has a disk of its own. */
+bool config_check_blk(const struct daemon_config *c, unsigned at, GError **error);
+/* The attachment that shows the disk, or NULL. */
+const struct attach_config *config_blk_of_disk(const struct daemon_config *c, const char *disk);

@@ -248,9 +248,14 @@ static bool start_attachment(struct outboard_daemon *d, const struct attach_conf
 			     GError **error)
 {
 	struct daemon_attachment da = {.config = c};
+	bool ok = false;
 
-	if (!(c->kind == ATTACH_VFIO_USER ? start_vfio_user(d, &da, error)
-					  : start_vhost_user(d, &da, error)))
+	switch (c->kind) {
+	case ATTACH_VHOST_USER: ok = start_vhost_user(d, &da, error); break;
+	case ATTACH_VFIO_USER: ok = start_vfio_user(d, &da, error); break;
+	case ATTACH_VHOST_USER_BLK: ok = disk_attach(d, &da, error); break;
+	}
+	if (!ok)
 		return err_prefix(error, "--attach %s", attach_kind_name(c->kind));
 	g_array_append_val(d->attachments, da);
 	return true;
@@ -341,6 +346,7 @@ static co_fn bool start_all(struct outboard_daemon *d, GError **error)
 		if (!disk_start(d, d->config->disks->pdata[i], error))
 			return false;
 	}
+	disks_claim(d);
 	for (unsigned i = 0; i < d->config->devices->len; i++) {
 		if (!start_device(d, d->config->devices->pdata[i], error))
 			return false;

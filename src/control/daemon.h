@@ -43,7 +43,8 @@ struct daemon_drive {
 struct daemon_disk {
 	const struct disk_config *config;
 	struct block_node *node;
-	struct daemon_device *user; /* it hangs on this one; NULL: on none */
+	struct daemon_device *user;           /* it hangs on this one; NULL: on none */
+	const struct attach_config *shown_at; /* or is a disk of its own there; NULL: nowhere */
 };
 
 struct daemon_device {
@@ -99,6 +100,12 @@ co_fn bool daemon_remove_device(struct outboard_daemon *d, const char *id, GErro
 co_fn const char *daemon_add_disk(struct outboard_daemon *d, const char *text, GError **error);
 /* Closes one that hangs on nothing. */
 co_fn bool daemon_remove_disk(struct outboard_daemon *d, const char *id, GError **error);
+/*
+ * Makes a disk longer while its guest runs, which is told of it; a shorter one is refused, as is
+ * one on a device that cannot tell its guest.
+ */
+co_fn bool daemon_resize_disk(struct outboard_daemon *d, const char *id, uint64_t bytes,
+			      GError **error);
 /* Hangs a disk or drive on a port of a device while the guest runs; takes it off again. */
 co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned slot, const char *id,
 		       GError **error);

@@ -11,72 +11,39 @@
 #include <assert.h>
 #include <string.h>
 
-static void take_more(struct loop_task *task)
+static struct virtio_scsi *to_scsi(struct virtio_device *d)
 {
-	struct vscsi_queue *vq =
-		(struct vscsi_queue *)((char *)task - offsetof(struct vscsi_queue, more));
-
-	vq->more_queued = false;
-	if (vq->q)
-		vscsi_take(vq->s, vq->q);
+	return (struct virtio_scsi *)d; /* its first member */
 }
 
-struct virtio_scsi *virtio_scsi_new(struct loop *loop, const struct virtio_scsi_options *o)
+struct virtio_device *virtio_scsi_new(const struct virtio_device_options *o,
+				      struct scsi_lu *const *targets, unsigned n_targets)
 {
 	struct virtio_scsi *s = g_new0(struct virtio_scsi, 1);
 
-	assert(o->n_targets <= VIRTIO_SCSI_TARGETS_MAX);
-	assert(o->n_queues >= 1 && o->n_queues + VIRTIO_SCSI_REQUESTQ <= VIRTIO_SCSI_QUEUES_MAX);
-	s->loop = loop;
-	s->name = g_strdup(o->name);
-	s->fault = o->fault;
-	s->arg = o->arg;
-	s->n_queues = o->n_queues + VIRTIO_SCSI_REQUESTQ;
-	s->n_targets = o->n_targets;
-	for (unsigned i = 0; i < s->n_queues; i++)
-		s->queues[i] = (struct vscsi_queue){.s = s, .more.run = take_more};
+	assert(n_targets <= VIRTIO_SCSI_TARGETS_MAX);
+	assert(o->n_queues > VIRTIO_SCSI_REQUESTQ && o->n_queues <= VIRTIO_SCSI_QUEUES_MAX);
+	virtio_device_init(&s->d, &virtio_scsi_ops, o);
+	s->n_targets = n_targets;
 	for (unsigned i = 0; i < VIRTIO_SCSI_TARGETS_MAX; i++) {
 		s->targets[i].s = s;
 		s->targets[i].id = i;
-		if (i < o->n_targets)
-			s->targets[i].lu = o->targets[i];
+		if (i < n_targets)
+			s->targets[i].lu = targets[i];
 	}
-	return s;
-}
-
-static bool has_queued_work(const struct virtio_scsi *s)
-{
-	for (unsigned i = 0; i < s->n_queues; i++) {
-		if (s->queues[i].more_queued)
-			return true;
-	}
-	return false;
-}
-
-co_fn void virtio_scsi_free(struct virtio_scsi *s)
-{
-	if (!s)
-		return;
-	while (has_queued_work(s))
-		co_reschedule();
-	virtio_scsi_reset(s);
-	g_free(s->name);
-	g_free(s);
-}
-
-void virtio_scsi_set_features(struct virtio_scsi *s, uint64_t features)
-{
-	s->features = features;
+	return &s->d;
 }
 
 static void new_nexus(struct vscsi_target *t, bool resumed)
 {
-	t->nexus = scsi_nexus_new(t->lu, t->s->name, &vscsi_nexus_ops, t, resumed);
+	t->nexus = scsi_nexus_new(t->lu, t->s->d.name, &vscsi_nexus_ops, t, resumed);
 	t->subscribed = 0;
 }
 
-void virtio_scsi_begin(struct virtio_scsi *s, bool resumed)
+static void scsi_begin(struct virtio_device *d, bool resumed)
 {
+	struct virtio_scsi *s = to_scsi(d);
+
 	if (s->begun)
 		return;
 	s->begun = true;
@@ -86,8 +53,10 @@ void virtio_scsi_begin(struct virtio_scsi *s, bool resumed)
 	}
 }
 
-void virtio_scsi_reset(struct virtio_scsi *s)
+static void scsi_reset(struct virtio_device *d)
 {
+	struct virtio_scsi *s = to_scsi(d);
+
 	for (unsigned i = 0; i < s->n_targets; i++) {
 		struct vscsi_target *t = &s->targets[i];
 
@@ -99,57 +68,32 @@ void virtio_scsi_reset(struct virtio_scsi *s)
 	s->events_missed = false;
 }
 
-void virtio_scsi_add_queue(struct virtio_scsi *s, struct virtq *q)
+static co_fn void scsi_free(struct virtio_device *d)
 {
-	s->queues[q->index].q = q;
+	scsi_reset(d);
+	virtio_device_fini(d);
+	g_free(to_scsi(d));
 }
 
-void vscsi_fault(struct virtio_scsi *s, struct virtq *q, const char *what)
+static void scsi_element(struct virtio_device *d, struct virtq_elem *e)
 {
-	if (!q->broken)
-		virtq_fail(q, "%s", what);
-	s->fault(q, virtq_fault(q), s->arg);
+	if (e->q->index == VIRTIO_SCSI_CONTROLQ)
+		vscsi_control(to_scsi(d), e);
+	else
+		vscsi_request(to_scsi(d), e);
 }
 
-void vscsi_take(struct virtio_scsi *s, struct virtq *q)
+static bool scsi_keep_buffers(struct virtio_device *d, struct virtq *q)
 {
-	struct vscsi_queue *vq = &s->queues[q->index];
-	unsigned budget = q->conf.num;
-	struct virtq_elem *e;
-	int res = 0;
-
-	virtq_listen(q, false);
-	do {
-		while (budget && (res = virtq_pop(q, &e)) > 0) {
-			budget--;
-			if (q->index == VIRTIO_SCSI_CONTROLQ)
-				vscsi_control(s, e);
-			else
-				vscsi_request(s, e);
-		}
-		if (res < 0) {
-			vscsi_fault(s, q, virtq_fault(q));
-			return;
-		}
-		if (!budget) { /* let other queues have their turn */
-			vq->more_queued = true;
-			loop_post(s->loop, &vq->more);
-			return;
-		}
-	} while (virtq_listen(q, true));
-}
-
-void virtio_scsi_kick(struct virtio_scsi *s, struct virtq *q)
-{
-	if (q->index == VIRTIO_SCSI_EVENTQ)
-		vscsi_events_ready(s);
-	else if (!s->queues[q->index].more_queued)
-		vscsi_take(s, q);
+	if (q->index != VIRTIO_SCSI_EVENTQ)
+		return false;
+	vscsi_events_ready(to_scsi(d));
+	return true;
 }
 
 void vscsi_push(struct virtio_scsi *s, struct virtq_elem *e, size_t written)
 {
-	virtq_push(e, written);
+	virtio_push(&s->d, e, written);
 	if (s->idle.head)
 		co_queue_wake_all(&s->idle);
 }
@@ -163,39 +107,19 @@ static co_fn void abort_target(struct vscsi_target *t)
 	co_queue_wake_all(&t->s->idle);
 }
 
-static co_fn void abort_everything(struct virtio_scsi *s)
+static co_fn void scsi_abort(struct virtio_device *d)
 {
+	struct virtio_scsi *s = to_scsi(d);
+
 	for (unsigned i = 0; i < s->n_targets; i++) {
 		if (s->targets[i].nexus && s->targets[i].in_flight)
 			abort_target(&s->targets[i]);
 	}
 }
 
-co_fn bool virtio_scsi_wait(struct virtio_scsi *s, struct virtq *q, uint64_t deadline_ns)
+co_fn void virtio_scsi_set_target(struct virtio_device *d, unsigned target, struct scsi_lu *lu)
 {
-	while (q->in_flight) {
-		if (loop_now_ns() >= deadline_ns || !co_queue_wait_until(&s->idle, deadline_ns))
-			return !q->in_flight;
-	}
-	return true;
-}
-
-co_fn void virtio_scsi_drain(struct virtio_scsi *s, struct virtq *q, uint64_t deadline_ns)
-{
-	s->queues[q->index].q = NULL;
-	virtio_scsi_wait(s, q, deadline_ns);
-	while (q->in_flight) { /* one may begin to wait for its turn after another was aborted */
-		abort_everything(s);
-		if (q->in_flight)
-			co_queue_wait(&s->idle);
-	}
-	virtq_flush(q);
-	while (!virtq_is_idle(q))
-		co_reschedule();
-}
-
-co_fn void virtio_scsi_set_target(struct virtio_scsi *s, unsigned target, struct scsi_lu *lu)
-{
+	struct virtio_scsi *s = to_scsi(d);
 	struct vscsi_target *t = &s->targets[target];
 	bool had = t->lu != NULL;
 
@@ -220,9 +144,9 @@ co_fn void virtio_scsi_set_target(struct virtio_scsi *s, unsigned target, struct
 	vscsi_post_event(s, VSCSI_EVENT_TRANSPORT_RESET, target, VSCSI_RESET_RESCAN);
 }
 
-void virtio_scsi_get_config(const struct virtio_scsi *s, uint8_t config[VIRTIO_SCSI_CONFIG_LEN])
+static void scsi_get_config(struct virtio_device *d, uint8_t config[VIRTIO_CONFIG_MAX])
 {
-	put_le32(config, s->n_queues - VIRTIO_SCSI_REQUESTQ);
+	put_le32(config, d->o.n_queues - VIRTIO_SCSI_REQUESTQ);
 	put_le32(config + 4, VIRTIO_SCSI_SEG_MAX);
 	put_le32(config + 8, 0xffff); /* max_sectors */
 	put_le32(config + 12, 128);   /* cmd_per_lun */
@@ -234,7 +158,14 @@ void virtio_scsi_get_config(const struct virtio_scsi *s, uint8_t config[VIRTIO_S
 	put_le32(config + 32, 0x3fff); /* max_lun, of the flat space */
 }
 
-uint64_t virtio_scsi_requests(const struct virtio_scsi *s)
-{
-	return s->requests;
-}
+const struct virtio_device_ops virtio_scsi_ops = {
+	.name = "virtio-scsi",
+	.extra_len = sizeof(struct vscsi_req),
+	.free = scsi_free,
+	.begin = scsi_begin,
+	.reset = scsi_reset,
+	.element = scsi_element,
+	.keep_buffers = scsi_keep_buffers,
+	.abort = scsi_abort,
+	.get_config = scsi_get_config,
+};

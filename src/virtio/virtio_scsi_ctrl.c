@@ -52,7 +52,7 @@ static co_fn void reset_target(struct vscsi_target *t, bool whole_unit)
 		return;
 	/* a new nexus has lost its locks and begins with a unit attention */
 	scsi_nexus_free(t->nexus);
-	t->nexus = scsi_nexus_new(t->lu, t->s->name, &vscsi_nexus_ops, t, false);
+	t->nexus = scsi_nexus_new(t->lu, t->s->d.name, &vscsi_nexus_ops, t, false);
 	t->subscribed = 0;
 }
 
@@ -81,7 +81,7 @@ static co_fn void run_tmf(void *arg)
 	struct virtio_scsi *s = f->s;
 	uint8_t response;
 
-	log_line(LOG_DEBUG, "virtio-scsi", "%s: target %u: task management function %u", s->name,
+	log_line(LOG_DEBUG, "virtio-scsi", "%s: target %u: task management function %u", s->d.name,
 		 f->t->id, f->subtype);
 	response = carry_out(f);
 	f->t->functions--;
@@ -90,9 +90,11 @@ static co_fn void run_tmf(void *arg)
 
 static void take_requests(struct virtio_scsi *s)
 {
-	for (unsigned i = VIRTIO_SCSI_REQUESTQ; i < s->n_queues; i++) {
-		if (s->queues[i].q)
-			virtio_scsi_kick(s, s->queues[i].q);
+	for (unsigned i = VIRTIO_SCSI_REQUESTQ; i < s->d.o.n_queues; i++) {
+		struct virtq *q = virtio_device_queue(&s->d, i);
+
+		if (q)
+			virtio_device_kick(&s->d, q);
 	}
 }
 
@@ -119,7 +121,7 @@ static void task_management(struct virtio_scsi *s, struct virtq_elem *e)
 	take_requests(s);
 	*f = (struct tmf){s, e, t, get_le32(h + TMF_SUBTYPE), get_le64(h + TMF_TAG)};
 	t->functions++;
-	co_start(s->loop, run_tmf, f);
+	co_start(s->d.o.loop, run_tmf, f);
 }
 
 static void async_notification(struct virtio_scsi *s, struct virtq_elem *e, bool subscribe)
@@ -153,7 +155,7 @@ void vscsi_control(struct virtio_scsi *s, struct virtq_elem *e)
 	uint8_t type[4];
 
 	if (!e->in.len || iovs_get(&e->out, 0, type, sizeof(type)) < sizeof(type)) {
-		vscsi_fault(s, e->q, "control request is cut short");
+		virtio_fault(&s->d, e->q, "control request is cut short");
 		vscsi_push(s, e, 0);
 		return;
 	}

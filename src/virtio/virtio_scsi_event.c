@@ -12,7 +12,7 @@ enum { EVENT_WHAT = 0, EVENT_LUN = 4, EVENT_REASON = 12, EVENT_LEN = 16 };
 /* false: there was no buffer for it. */
 static bool send_event(struct virtio_scsi *s, uint32_t event, unsigned target, uint32_t reason)
 {
-	struct virtq *q = s->queues[VIRTIO_SCSI_EVENTQ].q;
+	struct virtq *q = virtio_device_queue(&s->d, VIRTIO_SCSI_EVENTQ);
 	uint8_t b[EVENT_LEN] = {0};
 	struct virtq_elem *e;
 	int res;
@@ -21,11 +21,11 @@ static bool send_event(struct virtio_scsi *s, uint32_t event, unsigned target, u
 		return false;
 	res = virtq_pop(q, &e);
 	if (res < 0)
-		vscsi_fault(s, q, virtq_fault(q));
+		virtio_fault(&s->d, q, virtq_fault(q));
 	if (res <= 0)
 		return false;
 	if (e->in.len < sizeof(b)) {
-		vscsi_fault(s, q, "event buffer is too short");
+		virtio_fault(&s->d, q, "event buffer is too short");
 		vscsi_push(s, e, 0);
 		return false;
 	}
@@ -46,7 +46,7 @@ void vscsi_post_event(struct virtio_scsi *s, uint32_t event, unsigned target, ui
 			: event == VSCSI_EVENT_PARAM_CHANGE  ? VIRTIO_SCSI_F_CHANGE
 							     : 0;
 
-	if (need && !(s->features & need))
+	if (need && !(s->d.features & need))
 		return;
 	if (s->events_missed)
 		event |= VSCSI_EVENTS_MISSED;
@@ -55,13 +55,13 @@ void vscsi_post_event(struct virtio_scsi *s, uint32_t event, unsigned target, ui
 		return;
 	}
 	s->events_missed = true;
-	if (s->queues[VIRTIO_SCSI_EVENTQ].q)
+	if (virtio_device_queue(&s->d, VIRTIO_SCSI_EVENTQ))
 		vscsi_events_ready(s);
 }
 
 void vscsi_events_ready(struct virtio_scsi *s)
 {
-	struct virtq *q = s->queues[VIRTIO_SCSI_EVENTQ].q;
+	struct virtq *q = virtio_device_queue(&s->d, VIRTIO_SCSI_EVENTQ);
 
 	if (!s->events_missed) {
 		virtq_listen(q, false);

@@ -44,29 +44,22 @@ struct vscsi_target {
 	bool leaving;       /* being unplugged: answers as if absent */
 };
 
-struct vscsi_queue {
-	struct virtio_scsi *s;
-	struct virtq *q; /* NULL: not started */
-	struct loop_task more;
-	bool more_queued;
-};
-
 struct virtio_scsi {
-	struct loop *loop;
-	char *name;
-	void (*fault)(struct virtq *q, const char *what, void *arg);
-	void *arg;
-	uint64_t features;
+	struct virtio_device d;
 	bool begun;
 	bool resumed;
 	bool events_missed;
-	unsigned n_queues;  /* with control and event queue */
-	unsigned n_targets; /* highest + 1 ever plugged */
-	uint64_t requests;
+	unsigned n_targets;   /* highest + 1 ever plugged */
 	struct co_queue idle; /* waits for elements to come back */
-	struct log_limit limit;
-	struct vscsi_queue queues[VIRTIO_SCSI_QUEUES_MAX];
 	struct vscsi_target targets[VIRTIO_SCSI_TARGETS_MAX];
+};
+
+struct vscsi_req { /* in an element */
+	struct virtio_scsi *s;
+	struct vscsi_target *t;
+	struct virtq_elem *e;
+	struct iovs head; /* where the response header goes */
+	struct scsi_cmd cmd;
 };
 
 /* The lun field of requests: which target, which LUN; false: not an address this device
@@ -80,10 +73,7 @@ struct vscsi_target *vscsi_target(struct virtio_scsi *s, unsigned id); /* NULL: 
 
 /* Gives an element back and tells who waits for that. */
 void vscsi_push(struct virtio_scsi *s, struct virtq_elem *e, size_t written);
-/* Stops the queue and reports. */
-void vscsi_fault(struct virtio_scsi *s, struct virtq *q, const char *what);
-/* Takes up to budget elements; what each queue does with one. */
-void vscsi_take(struct virtio_scsi *s, struct virtq *q);
+/* What each queue does with an element. */
 void vscsi_request(struct virtio_scsi *s, struct virtq_elem *e);
 void vscsi_control(struct virtio_scsi *s, struct virtq_elem *e);
 

@@ -25,19 +25,6 @@ enum {
 	RESP_SENSE = 12
 };
 
-struct vscsi_req {
-	struct virtio_scsi *s;
-	struct vscsi_target *t;
-	struct virtq_elem *e;
-	struct iovs head; /* where the response header goes */
-	struct scsi_cmd cmd;
-};
-
-size_t virtio_scsi_extra_len(void)
-{
-	return sizeof(struct vscsi_req);
-}
-
 bool vscsi_decode_lun(const uint8_t raw[8], struct vscsi_lun *out)
 {
 	uint16_t lun = get_be16(raw + 2);
@@ -61,21 +48,6 @@ struct vscsi_target *vscsi_target(struct virtio_scsi *s, unsigned id)
 	struct vscsi_target *t = id < s->n_targets ? &s->targets[id] : NULL;
 
 	return t && t->nexus && !t->leaving ? t : NULL;
-}
-
-/* Takes len bytes off the front of a list whose pieces may be changed. */
-static void skip_front(struct iovs *l, size_t len)
-{
-	l->len -= len;
-	while (len && len >= l->v->iov_len) {
-		len -= l->v->iov_len;
-		l->v++;
-		l->n--;
-	}
-	if (len) {
-		l->v->iov_base = (char *)l->v->iov_base + len;
-		l->v->iov_len -= len;
-	}
 }
 
 /* Cuts len bytes off the front of l into head; there is room for one piece more behind l. */
@@ -202,16 +174,16 @@ void vscsi_request(struct virtio_scsi *s, struct virtq_elem *e)
 	bool valid;
 
 	if (e->out.len < VSCSI_REQ_LEN || e->in.len < VSCSI_RESP_LEN) { /* no place to say so */
-		vscsi_fault(s, e->q,
-			    e->out.len < VSCSI_REQ_LEN ? "request header is cut short"
-						       : "no room for a response header");
+		virtio_fault(&s->d, e->q,
+			     e->out.len < VSCSI_REQ_LEN ? "request header is cut short"
+							: "no room for a response header");
 		vscsi_push(s, e, 0);
 		return;
 	}
-	s->requests++;
+	s->d.queues[e->q->index].requests++;
 	*r = (struct vscsi_req){.s = s, .e = e};
 	iovs_get(&e->out, 0, h, sizeof(h));
-	skip_front(&e->out, sizeof(h));
+	iovs_skip(&e->out, sizeof(h));
 	cut_front(&e->in, VSCSI_RESP_LEN, &r->head);
 	r->cmd.tag = get_le64(h + REQ_ID);
 	memcpy(r->cmd.cdb, h + REQ_CDB, VIRTIO_SCSI_CDB_LEN);
@@ -234,5 +206,5 @@ void vscsi_request(struct virtio_scsi *s, struct virtq_elem *e)
 		return;
 	r->cmd.nexus = r->t->nexus;
 	r->t->in_flight++;
-	co_start(s->loop, run_request, r);
+	co_start(s->d.o.loop, run_request, r);
 }

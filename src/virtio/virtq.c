@@ -192,6 +192,11 @@ bool virtq_listen(struct virtq *q, bool on)
 	return q->found_next < q->found.n || q->ops->listen(q, on);
 }
 
+bool virtq_has_more(const struct virtq *q)
+{
+	return q->running && !q->broken && q->ops->has_more(q);
+}
+
 const char *virtq_fault(const struct virtq *q)
 {
 	return q->fault;

@@ -83,6 +83,7 @@ struct virtq_ops { /* split and packed, internal */
 	int (*pop)(struct virtq *q, struct virtq_elem **e);
 	void (*publish)(struct virtq *q);         /* the batch; sets q->want_notify */
 	bool (*listen)(struct virtq *q, bool on); /* on: true if the ring is not empty */
+	bool (*has_more)(const struct virtq *q);
 	uint32_t (*base)(const struct virtq *q);
 	bool (*map)(struct virtq *q, struct gmem *mem);
 };
@@ -163,6 +164,8 @@ void virtq_flush(struct virtq *q);
  * on popping). off: it need not.
  */
 bool virtq_listen(struct virtq *q, bool on);
+/* Whether there is one, by a look at the ring's memory. */
+bool virtq_has_more(const struct virtq *q);
 /* After a -EPROTO. */
 const char *virtq_fault(const struct virtq *q);
 

@@ -292,6 +292,7 @@ const struct virtq_ops virtq_packed = {
 	.pop = packed_pop,
 	.publish = packed_publish,
 	.listen = packed_listen,
+	.has_more = is_available,
 	.base = packed_base,
 	.map = packed_map,
 };

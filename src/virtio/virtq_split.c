@@ -212,6 +212,11 @@ static void split_publish(struct virtq *q)
 	}
 }
 
+static bool split_has_more(const struct virtq *q)
+{
+	return load16(q->split.avail + AVAIL_IDX) != q->split.last_avail;
+}
+
 static bool split_listen(struct virtq *q, bool on)
 {
 	if (q->conf.features & VIRTIO_F_EVENT_IDX) {
@@ -224,7 +229,7 @@ static bool split_listen(struct virtq *q, bool on)
 	if (!on)
 		return false;
 	atomic_thread_fence(memory_order_seq_cst);
-	return load16(q->split.avail + AVAIL_IDX) != q->split.last_avail;
+	return split_has_more(q);
 }
 
 static uint32_t split_base(const struct virtq *q)
@@ -237,6 +242,7 @@ const struct virtq_ops virtq_split = {
 	.pop = split_pop,
 	.publish = split_publish,
 	.listen = split_listen,
+	.has_more = split_has_more,
 	.base = split_base,
 	.map = split_map,
 };

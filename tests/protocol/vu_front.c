@@ -28,6 +28,7 @@ void vu_init(struct vu_front *f)
 		.inflight = f->inflight,
 		.n_queues = f->n_queues ? f->n_queues : 3,
 		.num = f->num ? f->num : 64,
+		.want = f->want,
 		.fd = -1,
 		.inflight_fd = -1,
 	};
@@ -226,8 +227,9 @@ void vu_negotiate(struct vu_front *f)
 	f->protocol = vu_ask(f, VU_GET_PROTOCOL_FEATURES);
 	vu_send(f, VU_SET_PROTOCOL_FEATURES, VU_VERSION, &f->protocol, 8, NULL, 0);
 	must(vu_tell(f, VU_SET_OWNER, NULL, 0, -1), "SET_OWNER");
-	f->features = VIRTIO_F_VERSION_1 | VU_F_PROTOCOL_FEATURES | VIRTIO_SCSI_F_HOTPLUG |
-		      VIRTIO_SCSI_F_CHANGE | (f->packed ? VIRTIO_F_RING_PACKED : 0) |
+	f->features = VIRTIO_F_VERSION_1 | VU_F_PROTOCOL_FEATURES |
+		      (f->want ? f->want : VIRTIO_SCSI_F_HOTPLUG | VIRTIO_SCSI_F_CHANGE) |
+		      (f->packed ? VIRTIO_F_RING_PACKED : 0) |
 		      (f->event_idx ? VIRTIO_F_EVENT_IDX : 0) |
 		      (f->indirect ? VIRTIO_F_INDIRECT_DESC : 0);
 	if (f->features & ~offered)

@@ -47,6 +47,7 @@ struct vu_front {
 	bool packed, event_idx, indirect, inflight;
 	unsigned n_queues; /* with control and event queue; 0: 3 */
 	unsigned num;      /* 0: 64 */
+	uint64_t want;     /* features of the device; 0: those of virtio-scsi */
 	/* state */
 	int fd;
 	uint64_t features, protocol;

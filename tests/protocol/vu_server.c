@@ -2,7 +2,9 @@
 #include "vu_server.h"
 #include "attach/vhost_user/impl.h"
 #include "base/log.h"
+#include "block/blklog.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,17 @@ static void die(const char *what)
 	abort();
 }
 
+static void make_disk(struct vu_server *s)
+{
+	int fd;
+
+	snprintf(s->file, sizeof(s->file), "%s/disk.img", s->dir);
+	fd = open(s->file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, SERVER_DISK_LEN) < 0)
+		die(s->file);
+	close(fd);
+}
+
 void server_init(struct vu_server *s)
 {
 	log_set_level(caught ? LOG_INFO : LOG_ERROR);
@@ -31,6 +44,8 @@ void server_init(struct vu_server *s)
 		s->n_units = 1;
 	for (unsigned i = 0; i < s->n_units; i++)
 		s->store[i] = fake_store_new();
+	if (s->is_disk)
+		make_disk(s);
 }
 
 void server_fini(struct vu_server *s)
@@ -38,6 +53,8 @@ void server_fini(struct vu_server *s)
 	for (unsigned i = 0; i < s->n_units; i++)
 		fake_store_free(s->store[i]);
 	unlink(s->path);
+	if (s->is_disk)
+		unlink(s->file);
 	if (rmdir(s->dir) < 0)
 		die(s->dir);
 }
@@ -56,7 +73,17 @@ static void set_up(void *arg)
 	};
 	GError *error = NULL;
 
-	for (unsigned i = 0; i < s->n_units; i++) {
+	if (s->is_disk) {
+		struct block_node *file =
+			block_open_file(s->file, s->readonly ? 0 : BLOCK_RDWR, &error);
+
+		if (!file)
+			die(error->message);
+		s->node = blklog_new(file);
+		o.disk = (struct vhost_user_disk){s->node, "a serial of 20 chars"};
+		o.n_targets = 0;
+	}
+	for (unsigned i = 0; i < o.n_targets; i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "unit%u", i);
@@ -74,7 +101,8 @@ static void tear_down(void *arg)
 	struct vu_server *s = arg;
 
 	vhost_user_free(s->v);
-	for (unsigned i = 0; i < s->n_units; i++)
+	block_unref(s->node);
+	for (unsigned i = 0; i < s->n_units && !s->is_disk; i++)
 		scsi_lu_free(s->unit[i]);
 }
 
@@ -107,10 +135,19 @@ void server_stop(struct vu_server *s)
 	loop_free(s->loop);
 }
 
+static void set_up_and_tell(void *arg)
+{
+	struct vu_server *s = arg;
+
+	set_up(s);
+	if (write(s->ready_fd, "", 1) != 1)
+		_exit(1);
+}
+
 void server_fork(struct vu_server *s)
 {
 	int ready[2];
-	char c = 0;
+	char c;
 
 	if (pipe(ready) < 0)
 		die("pipe");
@@ -121,9 +158,8 @@ void server_fork(struct vu_server *s)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		log_set_level(LOG_ERROR);
 		s->loop = loop_new(LOOP_AUTO, NULL);
-		co_start(s->loop, set_up, s);
-		if (write(ready[1], &c, 1) != 1)
-			_exit(1);
+		s->ready_fd = ready[1];
+		co_start(s->loop, set_up_and_tell, s);
 		loop_run(s->loop);
 		_exit(1);
 	}

@@ -2,24 +2,28 @@
 #pragma once
 
 #include "attach/vhost_user.h"
+#include "block/block.h"
 #include "fake_unit.h"
 
 #include <pthread.h>
 #include <sys/types.h>
 
-enum { SERVER_UNITS_MAX = 4 };
+enum { SERVER_UNITS_MAX = 4, SERVER_DISK_LEN = 8 << 20 };
 
 struct vu_server {
-	char dir[64], path[96];
+	char dir[64], path[96], file[96];
 	unsigned n_units; /* before the start: targets; 0: 1 */
 	unsigned max_queues, max_clients;
 	bool packed, config;
+	bool is_disk, readonly; /* a disk: the file, with a log of what is written over it */
 	struct fake_store *store[SERVER_UNITS_MAX];
 	/* set by the start */
 	struct loop *loop;
 	pthread_t thread;
 	struct scsi_lu *unit[SERVER_UNITS_MAX];
+	struct block_node *node;
 	struct vhost_user *v;
+	int ready_fd; /* of the process, that tells when it listens */
 	pid_t pid;
 };
 

@@ -53,10 +53,17 @@ static void on_ring_fault(struct virtq *q, const char *what, void *arg)
 	vu_vring_signal(r->err_fd);
 }
 
+static void on_ring_polled(struct virtq *q, void *arg)
+{
+	struct vu_conn *c = arg;
+
+	vu_vring_serve(&c->rings[q->index]);
+}
+
 struct vu_conn *vu_conn_new(struct vhost_user *v, unsigned slot, int fd)
 {
 	struct vu_conn *c = g_malloc0(sizeof(*c) + v->n_rings * sizeof(c->rings[0]));
-	struct virtio_scsi_options o;
+	struct virtio_device_options o;
 
 	c->v = v;
 	c->slot = slot;
@@ -64,15 +71,15 @@ struct vu_conn *vu_conn_new(struct vhost_user *v, unsigned slot, int fd)
 	c->backend_fd = -1;
 	c->name = g_strdup_printf("vhost-user:%s#%u", v->path, slot);
 	c->mem = gmem_new();
-	o = (struct virtio_scsi_options){
+	o = (struct virtio_device_options){
+		.loop = v->loop,
 		.name = c->name,
-		.targets = v->targets,
-		.n_targets = v->n_targets,
-		.n_queues = v->n_rings - VIRTIO_SCSI_REQUESTQ,
+		.n_queues = v->n_rings,
 		.fault = on_ring_fault,
+		.polled = on_ring_polled,
 		.arg = c,
 	};
-	c->scsi = virtio_scsi_new(v->loop, &o);
+	c->device = v->kind->make(v, &o);
 	c->n_rings = v->n_rings;
 	for (unsigned i = 0; i < c->n_rings; i++)
 		vu_vring_init(c, i);
@@ -88,6 +95,21 @@ void vu_conn_fail(struct vu_conn *c, const char *why)
 	log_limited(&c->v->limit, LOG_ERROR, "vhost-user", "%s: connection closed: %s", c->name,
 		    why);
 	shutdown(c->fd, SHUT_RDWR);
+}
+
+void vu_config_changed(struct vu_conn *c)
+{
+	const uint32_t header[3] = {VU_B_CONFIG_CHANGE, VU_VERSION, 0};
+
+	if (c->closing || c->backend_fd < 0 || !(c->protocol & 1 << VU_P_CONFIG))
+		return;
+	/* The message asks for no answer, so few can ever be on their way. */
+	if (send(c->backend_fd, header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+	    sizeof(header))
+		return;
+	log_limited(&c->v->limit, LOG_WARN, "vhost-user",
+		    "%s: the front end does not take the news of a new size: %s", c->name,
+		    g_strerror(errno));
 }
 
 /* Header and payload of the next message: 1; 0: the front end has gone; -1: *error says what is
@@ -196,7 +218,7 @@ static co_fn void end_rings(struct vu_conn *c)
 	for (unsigned i = 0; i < c->n_rings; i++)
 		vu_vring_pause(&c->rings[i]);
 	for (unsigned i = 0; idle && i < c->n_rings; i++)
-		idle = virtio_scsi_wait(c->scsi, &c->rings[i].q, deadline);
+		idle = virtio_device_wait(c->device, &c->rings[i].q, deadline);
 	for (unsigned i = 0; !idle && i < c->n_rings; i++) {
 		if (!c->failed)
 			virtq_flush(&c->rings[i].q);
@@ -214,8 +236,8 @@ static co_fn void end_conn(struct vu_conn *c)
 	end_rings(c);
 	while (c->busy)
 		co_reschedule();
-	v->stats.requests += virtio_scsi_requests(c->scsi);
-	virtio_scsi_free(c->scsi);
+	v->stats.requests += virtio_device_requests(c->device);
+	virtio_device_free(c->device);
 	for (unsigned i = 0; i < c->n_rings; i++)
 		vu_vring_fini(&c->rings[i]);
 	vu_close(&c->fd);

@@ -24,7 +24,7 @@ void vu_reply_u64(struct vu_msg *m, uint64_t value)
 static uint64_t offered(const struct vhost_user *v)
 {
 	return VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX |
-	       VU_F_PROTOCOL_FEATURES | VIRTIO_SCSI_F_HOTPLUG | VIRTIO_SCSI_F_CHANGE |
+	       VU_F_PROTOCOL_FEATURES | v->kind->features(v) |
 	       (v->packed ? VIRTIO_F_RING_PACKED : 0);
 }
 
@@ -61,7 +61,7 @@ static int set_features(struct vu_conn *c, struct vu_msg *m, GError **error)
 	if (f != c->features && any_started(c))
 		return vu_refuse(error, EPROTO, "features change while a ring runs");
 	c->features = f;
-	virtio_scsi_set_features(c->scsi, f);
+	virtio_device_set_features(c->device, f);
 	for (unsigned i = 0; i < c->n_rings;
 	     i++) { /* without protocol features rings are always enabled */
 		int res = vu_vring_update(&c->rings[i], error);
@@ -149,7 +149,7 @@ static co_fn int reset_device(struct vu_conn *c, struct vu_msg *m, GError **erro
 	}
 	while (c->busy)
 		co_reschedule();
-	virtio_scsi_reset(c->scsi);
+	virtio_device_reset(c->device);
 	c->was_reset = true;
 	c->begun = c->resumed = false;
 	return 0;
@@ -166,7 +166,7 @@ static bool config_range(const struct vu_msg *m, uint32_t *off, uint32_t *len)
 /* Answers as many bytes as were asked for; what lies behind the end of the space reads as 0. */
 static int get_config(struct vu_conn *c, struct vu_msg *m, GError **error)
 {
-	uint8_t space[VU_CONFIG_LEN] = {0};
+	uint8_t space[VIRTIO_CONFIG_MAX];
 	uint32_t off, len;
 
 	(void)error;
@@ -175,15 +175,13 @@ static int get_config(struct vu_conn *c, struct vu_msg *m, GError **error)
 		m->size = 0; /* that is how an error looks */
 		return 0;
 	}
-	virtio_scsi_get_config(c->scsi, space);
+	virtio_device_get_config(c->device, space);
 	memcpy(m->payload + VU_CONFIG_HEAD, space + off, len);
 	return 0;
 }
 
-/* The two writable fields (sense and CDB size) have the only values that we support already. */
-static int set_config(struct vu_conn *c, struct vu_msg *m, GError **error)
+static co_fn int set_config(struct vu_conn *c, struct vu_msg *m, GError **error)
 {
-	uint8_t space[VU_CONFIG_LEN] = {0};
 	uint32_t off, len;
 
 	if (!config_range(m, &off, &len)) {
@@ -191,11 +189,10 @@ static int set_config(struct vu_conn *c, struct vu_msg *m, GError **error)
 				 "range lies outside of %d bytes or differs from the payload",
 				 VU_CONFIG_LEN);
 	}
-	virtio_scsi_get_config(c->scsi, space);
-	if (memcmp(m->payload + VU_CONFIG_HEAD, space + off, len) != 0)
-		return vu_refuse(error, EINVAL, "bytes %" PRIu32 "..%" PRIu32 " cannot be changed",
-				 off, off + len);
-	return 0;
+	if (virtio_device_set_config(c->device, off, m->payload + VU_CONFIG_HEAD, len))
+		return 0;
+	return vu_refuse(error, EINVAL, "bytes %" PRIu32 "..%" PRIu32 " cannot be changed so", off,
+			 off + len);
 }
 
 static int get_max_mem_slots(struct vu_conn *c, struct vu_msg *m, GError **error)

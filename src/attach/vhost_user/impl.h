@@ -4,9 +4,21 @@
 #include "attach/vhost_user.h"
 #include "attach/vhost_user/proto.h"
 #include "base/log.h"
-#include "virtio/virtio_scsi.h"
+#include "virtio/virtio_device.h"
 
 struct vu_conn;
+
+/* What hangs behind the protocol: kinds.c has one for each. */
+struct vu_kind {
+	const char *name;
+	const struct virtio_device_ops *ops;
+	unsigned other_queues;                            /* before the request queues */
+	unsigned default_queues, max_queues;              /* of requests */
+	uint64_t (*features)(const struct vhost_user *v); /* of the device alone */
+	struct virtio_device *(*make)(const struct vhost_user *v,
+				      const struct virtio_device_options *o);
+};
+extern const struct vu_kind vu_kind_scsi, vu_kind_blk;
 
 struct vu_msg {
 	uint32_t request, flags, size;
@@ -49,7 +61,7 @@ struct vu_conn { /* one front end */
 	bool was_reset;
 	bool begun;   /* a ring has started since the connection or a reset */
 	bool resumed; /* the driver was in the middle of its work when it connected */
-	struct virtio_scsi *scsi;
+	struct virtio_device *device;
 	struct vu_msg msg;
 	unsigned n_rings;
 	struct vu_vring rings[];
@@ -64,10 +76,12 @@ struct vhost_user {
 	bool listening;
 	bool ending;
 	bool packed, config;
-	unsigned n_rings; /* with control and event queue */
+	const struct vu_kind *kind;
+	unsigned n_rings; /* all of them */
 	unsigned max_clients;
 	struct scsi_lu *targets[VHOST_USER_TARGETS_MAX];
 	unsigned n_targets;
+	struct vhost_user_disk disk;
 	struct vu_conn **conns;        /* max_clients of them, NULL: free */
 	struct co_queue gone;          /* waits for a connection to end */
 	struct vhost_user_stats stats; /* of connections that ended, and counters */
@@ -80,6 +94,8 @@ void vu_listen(struct vhost_user *v, bool on);
 /* conn.c: co_start() runs it; it ends with the connection */
 struct vu_conn *vu_conn_new(struct vhost_user *v, unsigned slot, int fd);
 void vu_conn_run(void *conn);
+/* Tells the front end that the configuration space has changed, if it wants to know. */
+void vu_config_changed(struct vu_conn *c);
 /* Makes the connection end soon: socket closed, what is in flight neither waited for nor published.
  */
 void vu_conn_fail(struct vu_conn *c, const char *why);
@@ -112,6 +128,8 @@ void vu_vring_init(struct vu_conn *c, unsigned index);
 int vu_vring_update(struct vu_vring *r, GError **error);
 co_fn void vu_vring_stop(struct vu_vring *r, uint64_t deadline_ns);
 void vu_vring_pause(struct vu_vring *r);
+/* Buffers came, with or without a kick. */
+void vu_vring_serve(struct vu_vring *r);
 void vu_vring_signal(int fd);
 bool vu_vring_set_fd(int *to, int fd);
 void vu_vring_fini(struct vu_vring *r);

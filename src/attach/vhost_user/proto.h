@@ -39,6 +39,8 @@ enum vu_request {
 	VU_REQUESTS
 };
 
+enum { VU_B_CONFIG_CHANGE = 2 }; /* requests of ours, on the other socket */
+
 enum { /* protocol features */
        VU_P_MQ = 0,
        VU_P_REPLY_ACK = 3,

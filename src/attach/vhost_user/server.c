@@ -7,6 +7,7 @@
  */
 #include "attach/vhost_user/impl.h"
 #include "base/sock.h"
+#include "virtio/virtio_scsi.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -14,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { DEFAULT_QUEUES = 8, RETRY_NS = 1000000000 };
+enum { RETRY_NS = 1000000000 };
 
 /* The front end has hung up, which its connection may not have come to notice yet. */
 static bool has_gone(const struct vu_conn *c)
@@ -96,24 +97,37 @@ void vu_listen(struct vhost_user *v, bool on)
 	loop_watch_add(v->loop, &v->listen);
 }
 
-struct vhost_user *vhost_user_new(struct loop *loop, const struct vhost_user_options *o,
-				  GError **error)
+/* What the options ask for, *queues among it; NULL: they do not fit together. */
+static const struct vu_kind *choose_kind(const struct vhost_user_options *o, unsigned *queues,
+					 GError **error)
 {
-	unsigned queues = o->max_queues ? o->max_queues : DEFAULT_QUEUES;
-	struct vhost_user *v;
+	const struct vu_kind *kind = o->disk.node ? &vu_kind_blk : &vu_kind_scsi;
 
-	if (queues > VIRTIO_SCSI_QUEUES_MAX - VIRTIO_SCSI_REQUESTQ) {
-		err_set(error, EINVAL, "queues=%u: must be 1 to %d", queues,
-			VIRTIO_SCSI_QUEUES_MAX - VIRTIO_SCSI_REQUESTQ);
+	*queues = o->max_queues ? o->max_queues : kind->default_queues;
+	if (*queues > kind->max_queues) {
+		err_set(error, EINVAL, "queues=%u: must be 1 to %u", *queues, kind->max_queues);
 		return NULL;
 	}
-	if (!o->n_targets || o->n_targets > VHOST_USER_TARGETS_MAX) {
+	if (!o->disk.node && (!o->n_targets || o->n_targets > VHOST_USER_TARGETS_MAX)) {
 		err_set(error, EINVAL, "%u drives on one controller: must be 1 to %d", o->n_targets,
 			VHOST_USER_TARGETS_MAX);
 		return NULL;
 	}
+	return kind;
+}
+
+struct vhost_user *vhost_user_new(struct loop *loop, const struct vhost_user_options *o,
+				  GError **error)
+{
+	unsigned queues;
+	const struct vu_kind *kind = choose_kind(o, &queues, error);
+	struct vhost_user *v;
+
+	if (!kind)
+		return NULL;
 	v = g_new0(struct vhost_user, 1);
 	v->loop = loop;
+	v->kind = kind;
 	v->retry.fire = accept_again;
 	v->fd = sock_listen_unix(o->path, error);
 	if (v->fd < 0) {
@@ -122,12 +136,14 @@ struct vhost_user *vhost_user_new(struct loop *loop, const struct vhost_user_opt
 	}
 	v->path = g_strdup(o->path);
 	v->packed = o->packed;
-	v->config = o->config;
-	v->n_rings = queues + VIRTIO_SCSI_REQUESTQ;
+	v->config = o->config || o->disk.node;
+	v->n_rings = queues + kind->other_queues;
 	v->max_clients = o->max_clients ? o->max_clients : 1;
 	v->conns = g_new0(struct vu_conn *, v->max_clients);
-	v->n_targets = o->n_targets;
-	for (unsigned i = 0; i < o->n_targets; i++)
+	v->disk = o->disk;
+	v->disk.serial = g_strdup(o->disk.serial);
+	v->n_targets = o->disk.node ? 0 : o->n_targets;
+	for (unsigned i = 0; i < v->n_targets; i++)
 		v->targets[i] = o->targets[i];
 	vu_listen(v, true);
 	return v;
@@ -162,6 +178,7 @@ co_fn void vhost_user_free(struct vhost_user *v)
 	unlink(v->path);
 	close(v->fd);
 	g_free(v->conns);
+	g_free((char *)v->disk.serial);
 	g_free(v->path);
 	g_free(v);
 }
@@ -177,8 +194,16 @@ co_fn void vhost_user_set_target(struct vhost_user *v, unsigned target, struct s
 		if (!c)
 			continue;
 		c->busy++;
-		virtio_scsi_set_target(c->scsi, target, lu);
+		virtio_scsi_set_target(c->device, target, lu);
 		c->busy--;
+	}
+}
+
+void vhost_user_disk_resized(struct vhost_user *v)
+{
+	for (unsigned i = 0; i < v->max_clients; i++) {
+		if (v->conns[i])
+			vu_config_changed(v->conns[i]);
 	}
 }
 
@@ -189,6 +214,6 @@ void vhost_user_get_stats(const struct vhost_user *v, struct vhost_user_stats *o
 		if (!v->conns[i])
 			continue;
 		out->clients += !v->conns[i]->closing;
-		out->requests += virtio_scsi_requests(v->conns[i]->scsi);
+		out->requests += virtio_device_requests(v->conns[i]->device);
 	}
 }

@@ -28,7 +28,7 @@ void vu_vring_init(struct vu_conn *c, unsigned index)
 	r->c = c;
 	r->index = index;
 	r->kick_fd = r->call_fd = r->err_fd = -1;
-	virtq_init(&r->q, c->v->loop, index, virtio_scsi_extra_len(), notify, r);
+	virtq_init(&r->q, c->v->loop, index, c->v->kind->ops->extra_len, notify, r);
 }
 
 void vu_vring_signal(int fd)
@@ -66,10 +66,21 @@ bool vu_vring_set_fd(int *to, int fd)
 	return true;
 }
 
+void vu_vring_serve(struct vu_vring *r)
+{
+	struct vu_conn *c = r->c;
+
+	if (gmem_is_torn(c->mem) || (c->inflight && inflight_is_torn(c->inflight))) {
+		vu_conn_fail(c, "a file of guest memory was shortened while it was in use");
+		vu_vring_pause(r);
+		return;
+	}
+	virtio_device_kick(c->device, &r->q);
+}
+
 static void on_kick(struct loop_watch *w, unsigned events)
 {
 	struct vu_vring *r = (struct vu_vring *)((char *)w - offsetof(struct vu_vring, kick));
-	struct vu_conn *c = r->c;
 	uint64_t count;
 	ssize_t res = read(r->kick_fd, &count, sizeof(count));
 
@@ -77,17 +88,12 @@ static void on_kick(struct loop_watch *w, unsigned events)
 	if (res < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (res <= 0) {
-		vu_conn_fail(c, "a kick descriptor that cannot be read");
+		vu_conn_fail(r->c, "a kick descriptor that cannot be read");
 		vu_vring_pause(r);
 		return;
 	}
-	c->v->stats.kicks++;
-	if (gmem_is_torn(c->mem) || (c->inflight && inflight_is_torn(c->inflight))) {
-		vu_conn_fail(c, "a file of guest memory was shortened while it was in use");
-		vu_vring_pause(r);
-		return;
-	}
-	virtio_scsi_kick(c->scsi, &r->q);
+	r->c->v->stats.kicks++;
+	vu_vring_serve(r);
 }
 
 static void watch(struct vu_vring *r, bool on)
@@ -122,7 +128,7 @@ static void begin(struct vu_conn *c, uint32_t base)
 	c->resumed = !c->was_reset && (c->history || pos);
 	if (c->resumed)
 		log_line(LOG_INFO, "vhost-user", "%s: the guest goes on where it was", c->name);
-	virtio_scsi_begin(c->scsi, c->resumed);
+	virtio_device_begin(c->device, c->resumed);
 }
 
 static int start(struct vu_vring *r, GError **error)
@@ -154,10 +160,10 @@ static int start(struct vu_vring *r, GError **error)
 	if (r->q.found.n)
 		log_line(LOG_INFO, "vhost-user", "%s: queue %u: %u requests are carried out again",
 			 c->name, r->index, r->q.found.n);
-	virtio_scsi_add_queue(c->scsi, &r->q);
+	virtio_device_add_queue(c->device, &r->q);
 	watch(r, true);
 	vu_vring_signal(r->call_fd); /* something may have been returned before we ended */
-	virtio_scsi_kick(c->scsi, &r->q);
+	virtio_device_kick(c->device, &r->q);
 	return 0;
 }
 
@@ -172,7 +178,7 @@ int vu_vring_update(struct vu_vring *r, GError **error)
 	} else if (!r->watching) {
 		virtq_continue(&r->q);
 		watch(r, true);
-		virtio_scsi_kick(r->c->scsi, &r->q);
+		virtio_device_kick(r->c->device, &r->q);
 	}
 	return 0;
 }
@@ -187,7 +193,7 @@ co_fn void vu_vring_stop(struct vu_vring *r, uint64_t deadline_ns)
 {
 	vu_vring_pause(r);
 	vu_close(&r->kick_fd);
-	virtio_scsi_drain(r->c->scsi, &r->q, deadline_ns);
+	virtio_device_drain(r->c->device, &r->q, deadline_ns);
 	if (!r->started)
 		return;
 	r->base = virtq_base(&r->q);

@@ -253,6 +253,41 @@ static void test_too_old_for_devices(void **state)
 	qemu_line_free(line);
 }
 
+static void test_virtio_disks(void **state)
+{
+	char *argv[] = {"qemu-system-x86_64", NULL};
+	struct attach_config one = {
+		.kind = ATTACH_VHOST_USER_BLK, .socket = (char *)"/a,b", .disk = (char *)"sys"};
+	struct attach_config two = {.kind = ATTACH_VHOST_USER_BLK,
+				    .socket = (char *)"/c",
+				    .disk = (char *)"data",
+				    .queues = 4};
+	void *both[] = {&one, &two};
+	GPtrArray attachments = {both, 2};
+	struct qemu_version v7 = {7, 2}, v11 = {11, 1};
+	struct qemu_line *line = qemu_add_attachments(argv, 0, &attachments, v7, NULL);
+	g_autofree char *paste = qemu_paste_line(&two);
+	const struct qemu_added *a;
+
+	(void)state;
+	assert_non_null(line);
+	assert_int_equal(line->added->len, 6);
+	a = line->added->pdata[2];
+	assert_string_equal(a->value, "socket,id=outboard-sys,path=/a,,b,reconnect=1");
+	a = line->added->pdata[3];
+	assert_string_equal(a->value, "vhost-user-blk-pci,id=outboard-sys,chardev=outboard-sys,"
+				      "num-queues=1");
+	a = line->added->pdata[5];
+	assert_non_null(strstr(a->value, "num-queues=4"));
+	qemu_line_free(line);
+	line = qemu_add_attachments(argv, 0, &attachments, v11, NULL);
+	a = line->added->pdata[2];
+	assert_non_null(strstr(a->value, ",reconnect-ms=1000"));
+	qemu_line_free(line);
+	assert_non_null(strstr(paste, " -chardev socket,id=data,path=/c -device "
+				      "vhost-user-blk-pci,chardev=data,num-queues=4"));
+}
+
 static void test_paste(void **state)
 {
 	struct attach_config a = {.socket = (char *)"/s,t", .queues = 2};
@@ -291,17 +326,12 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_bad_size),
-		cmocka_unit_test(test_backends),
-		cmocka_unit_test(test_plugged),
-		cmocka_unit_test(test_find),
-		cmocka_unit_test(test_version),
-		cmocka_unit_test(test_readconfig),
-		cmocka_unit_test(test_paste),
-		cmocka_unit_test(test_too_old_for_devices),
-		cmocka_unit_test(test_added),
-		cmocka_unit_test(test_daemonize),
+		cmocka_unit_test(test_sizes),        cmocka_unit_test(test_bad_size),
+		cmocka_unit_test(test_backends),     cmocka_unit_test(test_plugged),
+		cmocka_unit_test(test_find),         cmocka_unit_test(test_version),
+		cmocka_unit_test(test_readconfig),   cmocka_unit_test(test_paste),
+		cmocka_unit_test(test_virtio_disks), cmocka_unit_test(test_too_old_for_devices),
+		cmocka_unit_test(test_added),        cmocka_unit_test(test_daemonize),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, teardown);

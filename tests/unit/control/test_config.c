@@ -206,6 +206,8 @@ static void test_attachment_refused(void **state)
 	refuse_attachment("vfio-user", "socket=PATH is missing");
 	refuse_attachment("vfio-user,socket=/s,queues=1", "queues");
 	refuse_attachment("vhost-user,socket=/s,device=a", "device");
+	refuse_attachment("vhost-user-blk,socket=/s,queues=65", "queues");
+	refuse_attachment("vhost-user-blk,socket=/s,drives=a", "drives");
 	refuse_attachment("vfio-user,socket=/\xff", "must be UTF-8");
 }
 
@@ -324,6 +326,43 @@ static void test_check_devices(void **state)
 	refuse_all("there is no device");
 }
 
+static void test_check_virtio_disks(void **state)
+{
+	const struct attach_config *a;
+	GError *error = NULL;
+
+	(void)state;
+	attach("vhost-user-blk,socket=/s");
+	assert_true(config_add_optical(&config, "", NULL));
+	refuse_all("there is no disk");
+	assert_true(config_add_disk(&config, "x,id=a", NULL));
+	assert_true(config_check_disks(&config, NULL));
+	assert_true(config_check(&config, NULL));
+	a = config.attachments->pdata[0];
+	assert_int_equal(a->kind, ATTACH_VHOST_USER_BLK);
+	assert_string_equal(a->disk, "a");
+	assert_true(a->packed);
+	assert_true(config_add_disk(&config, "y,id=b", NULL));
+	assert_false(config_check_disks(&config, &error));
+	says(&error, "disk 'b' hangs on nothing");
+	attach("vhost-user-blk,socket=/s");
+	refuse_all("there are 2 disks");
+	attach("vhost-user-blk,socket=/s,disk=c");
+	refuse_all("disk=c: there is no such disk");
+	attach("vhost-user-blk,socket=/s,disk=b,queues=3,packed=off");
+	assert_true(config_check(&config, NULL));
+	a = config.attachments->pdata[0];
+	assert_int_equal(a->queues, 3);
+	assert_false(a->packed);
+	assert_true(config_add_attachment(&config, "vhost-user-blk,socket=/t,disk=b", NULL));
+	refuse_all("disk 'b' is attached at /s already");
+	g_ptr_array_set_size(config.opticals, 0);
+	attach("vhost-user-blk,socket=/s,disk=a"); /* disks alone are enough */
+	assert_true(config_check(&config, NULL));
+	g_ptr_array_set_size(config.attachments, 0);
+	refuse_all("give --attach vhost-user-blk,socket=PATH");
+}
+
 static void test_media_record(void **state)
 {
 	struct media_record out = {NULL},
@@ -368,6 +407,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_check_devices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_check_virtio_disks, setup, teardown),
 		cmocka_unit_test(test_media_record),
 	};
 
