@@ -84,12 +84,14 @@ static json_t *drive_json(struct daemon_drive *dd)
 
 static json_t *disk_json(const struct daemon_disk *disk)
 {
-	return json_pack("{s:s, s:o, s:s, s:I, s:b, s:s?}", "id", disk->config->id, "file",
-			 file_name_json(block_name(disk->node)), "format",
-			 block_driver_name(disk->node), "bytes",
-			 (json_int_t)block_length(disk->node), "writable",
-			 block_is_writable(disk->node), "device",
-			 disk->user ? disk->user->config->id : NULL);
+	const char *socket = disk->shown_at ? disk->shown_at->socket : NULL;
+
+	return json_pack(
+		"{s:s, s:o, s:s, s:I, s:b, s:s?, s:o}", "id", disk->config->id, "file",
+		file_name_json(block_name(disk->node)), "format", block_driver_name(disk->node),
+		"bytes", (json_int_t)block_length(disk->node), "writable",
+		block_is_writable(disk->node), "device", disk->user ? disk->user->config->id : NULL,
+		"socket", file_name_json(socket));
 }
 
 static json_t *slots_json(struct daemon_device *dd, const struct device_unit_ops *ops)
@@ -165,9 +167,26 @@ static json_t *vfio_user_json(const struct daemon_attachment *da)
 			 (json_int_t)s.refused, "protocol_errors", (json_int_t)s.protocol_errors);
 }
 
+static json_t *nbd_json(const struct daemon_attachment *da)
+{
+	struct nbd_stats s;
+
+	nbd_server_get_stats(da->nbd, &s);
+	return json_pack("{s:s, s:o, s:i, s:I, s:I, s:I, s:o}", "type", "nbd", "socket",
+			 file_name_json(da->config->socket), "clients", (int)s.clients, "requests",
+			 (json_int_t)s.requests, "errors", (json_int_t)s.errors, "protocol_errors",
+			 (json_int_t)s.protocol_errors, "connections",
+			 nbd_server_connections(da->nbd));
+}
+
 static json_t *attachment_json(const struct daemon_attachment *da)
 {
-	return da->vfio ? vfio_user_json(da) : vhost_user_json(da);
+	switch (da->config->kind) {
+	case ATTACH_VHOST_USER: return vhost_user_json(da);
+	case ATTACH_VFIO_USER: return vfio_user_json(da);
+	case ATTACH_NBD: return nbd_json(da);
+	}
+	return json_null();
 }
 
 static co_fn json_t *status(struct outboard_daemon *d, const json_t *args, GError **error)

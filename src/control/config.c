@@ -54,6 +54,7 @@ static void attach_free(void *p)
 		return;
 	g_free(a->socket);
 	g_free(a->device);
+	config_nbd_free(a->nbd);
 	g_strfreev(a->drives);
 	g_free(a);
 }
@@ -267,6 +268,7 @@ bool config_add_device(struct daemon_config *c, const char *text, GError **error
 static const char *const attach_kinds[] = {
 	[ATTACH_VHOST_USER] = "vhost-user",
 	[ATTACH_VFIO_USER] = "vfio-user",
+	[ATTACH_NBD] = "nbd",
 	NULL,
 };
 
@@ -299,18 +301,10 @@ static bool parse_vfio_user(struct attach_config *a, struct opts *o, GError **er
 	return err_set(error, EILSEQ, "socket=: the path must be UTF-8: QEMU takes it as JSON");
 }
 
-static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
+bool config_get_socket(struct attach_config *a, struct opts *o, GError **error)
 {
 	const char *path = opts_get(o, "socket");
-	int type = -1;
 
-	if (!opts_get_enum(o, "type", attach_kinds, &type, error))
-		return false;
-	if (type < 0) {
-		return err_set(error, EINVAL,
-			       "say of what kind it is first, as in vhost-user,socket=PATH or "
-			       "vfio-user,socket=PATH");
-	}
 	if (!path || !*path)
 		return err_set(error, EINVAL, "socket=PATH is missing");
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
@@ -318,11 +312,35 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 			       "socket=%s: a unix socket's path has at most %zu bytes", path,
 			       sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
 	}
-	a->kind = (enum attach_kind)type;
 	a->socket = g_strdup(path);
-	return (a->kind == ATTACH_VFIO_USER ? parse_vfio_user(a, o, error)
-					    : parse_vhost_user(a, o, error)) &&
-	       opts_check_used(o, "--attach", error);
+	return true;
+}
+
+static bool parse_kind(struct attach_config *a, struct opts *o, GError **error)
+{
+	switch (a->kind) {
+	case ATTACH_VHOST_USER:
+		return config_get_socket(a, o, error) && parse_vhost_user(a, o, error);
+	case ATTACH_VFIO_USER:
+		return config_get_socket(a, o, error) && parse_vfio_user(a, o, error);
+	case ATTACH_NBD: return config_parse_nbd(a, o, error);
+	}
+	return false;
+}
+
+static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
+{
+	int type = -1;
+
+	if (!opts_get_enum(o, "type", attach_kinds, &type, error))
+		return false;
+	if (type < 0) {
+		return err_set(error, EINVAL,
+			       "say of what kind it is first, as in vhost-user,socket=PATH, "
+			       "vfio-user,socket=PATH or nbd,socket=PATH");
+	}
+	a->kind = (enum attach_kind)type;
+	return parse_kind(a, o, error) && opts_check_used(o, "--attach", error);
 }
 
 bool config_add_attachment(struct daemon_config *c, const char *text, GError **error)
@@ -412,24 +430,36 @@ static bool check_device(const struct daemon_config *c, unsigned at, GError **er
 	return true;
 }
 
+static bool check_kind(const struct daemon_config *c, unsigned at, GError **error)
+{
+	const struct attach_config *a = c->attachments->pdata[at];
+
+	switch (a->kind) {
+	case ATTACH_VHOST_USER: return check_drives(c, a, error);
+	case ATTACH_VFIO_USER: return check_device(c, at, error);
+	case ATTACH_NBD: return config_check_nbd(c, at, error);
+	}
+	return false;
+}
+
 bool config_check(struct daemon_config *c, GError **error)
 {
-	if (!c->opticals->len && !c->devices->len) {
+	if (!c->opticals->len && !c->devices->len && !c->disks->len) {
 		return err_set(
 			error, EINVAL,
 			"there is no drive and no device; give --optical disc=FILE (or --optical "
-			"id=cd0 for an empty one), or --device edu");
+			"id=cd0 for an empty one), --disk file=FILE, or --device edu");
 	}
 	if (!c->attachments->len) {
-		return err_set(error, EINVAL,
-			       "nothing is attached; give --attach %s-user,socket=PATH",
-			       c->opticals->len ? "vhost" : "vfio");
+		return err_set(error, EINVAL, "nothing is attached; give --attach %s,socket=PATH",
+			       c->opticals->len  ? "vhost-user"
+			       : c->devices->len ? "vfio-user"
+						 : "nbd");
 	}
 	for (unsigned i = 0; i < c->attachments->len; i++) {
 		const struct attach_config *a = c->attachments->pdata[i];
 
-		if (!(a->kind == ATTACH_VFIO_USER ? check_device(c, i, error)
-						  : check_drives(c, a, error)))
+		if (!check_kind(c, i, error))
 			return false;
 		if (c->control && !strcmp(a->socket, c->control))
 			return err_set(error, EEXIST,
@@ -451,8 +481,15 @@ bool config_check_disks(const struct daemon_config *c, GError **error)
 		if (config_is_controller(c->devices->pdata[i]))
 			return true;
 	}
-	return !c->disks->len ||
-	       err_set(error, EINVAL,
-		       "disk '%s' hangs on nothing; give --device ahci (or --device ide)",
-		       ((const struct disk_config *)c->disks->pdata[0])->id);
+	for (unsigned i = 0; i < c->disks->len; i++) {
+		const struct disk_config *disk = c->disks->pdata[i];
+
+		if (config_nbd_of_disk(c, disk->id))
+			continue;
+		return err_set(error, EINVAL,
+			       "disk '%s' hangs on nothing; give --device ahci (or --device ide), "
+			       "or --attach nbd,socket=PATH",
+			       disk->id);
+	}
+	return true;
 }

@@ -10,3 +10,10 @@ bool config_get_id(const struct daemon_config *c, struct opts *o, const char *pr
 /* Printable ASCII of a limited length; an absent key leaves *out alone. */
 bool config_get_text(struct opts *o, const char *key, size_t max, char **out, GError **error);
 void config_disk_free(void *p);
+/* "socket", of any kind of attachment on a unix socket. */
+bool config_get_socket(struct attach_config *a, struct opts *o, GError **error);
+
+/* NBD, config_nbd.c. */
+bool config_parse_nbd(struct attach_config *a, struct opts *o, GError **error);
+bool config_check_nbd(const struct daemon_config *c, unsigned at, GError **error);
+void config_nbd_free(struct nbd_config *n);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "attach/nbd.h"
 #include "attach/vfio_user.h"
 #include "attach/vhost_user.h"
 #include "base/co.h"
@@ -43,7 +44,8 @@ struct daemon_drive {
 struct daemon_disk {
 	const struct disk_config *config;
 	struct block_node *node;
-	struct daemon_device *user; /* it hangs on this one; NULL: on none */
+	struct daemon_device *user;           /* it hangs on this one; NULL: on none */
+	const struct attach_config *shown_at; /* or is written to from there; NULL: not */
 };
 
 struct daemon_device {
@@ -56,6 +58,7 @@ struct daemon_device {
 struct daemon_attachment {
 	const struct attach_config *config;
 	struct vhost_user *vhost;           /* or NULL */
+	struct nbd_server *nbd;             /* or NULL */
 	struct vfio_user *vfio;             /* or NULL: */
 	const struct device_config *device; /* what it shows */
 	struct co_drain *ending;            /* the daemon's own */

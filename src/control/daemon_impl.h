@@ -24,6 +24,12 @@ struct daemon_drive *daemon_find_drive(struct outboard_daemon *d, const char *id
 /* daemon_units.c: disks, and who has them. */
 co_fn bool disk_start(struct outboard_daemon *d, const struct disk_config *c, GError **error);
 co_fn void disk_free(struct daemon_disk *disk);
+struct daemon_disk *daemon_find_disk(struct outboard_daemon *d, const char *id);
+/* daemon_nbd.c. Disks that can be written to by NBD are taken, before any device looks for disks.
+ */
+bool nbd_claim_disks(struct outboard_daemon *d, GError **error);
+bool nbd_shows_disk(const struct outboard_daemon *d, const char *id);
+co_fn bool nbd_start(struct outboard_daemon *d, struct daemon_attachment *da, GError **error);
 /* For device_new(): where dd finds its disks and drives. */
 void units_init(struct outboard_daemon *d, struct daemon_device *dd);
 /* The device has gone, or was never made: its disks are free again. */

@@ -24,7 +24,7 @@ struct daemon_disk *daemon_disk(struct outboard_daemon *d, unsigned i)
 	return d->disks->pdata[i];
 }
 
-static struct daemon_disk *find_disk(struct outboard_daemon *d, const char *id)
+struct daemon_disk *daemon_find_disk(struct outboard_daemon *d, const char *id)
 {
 	for (unsigned i = 0; i < d->disks->len; i++) {
 		if (!strcmp(daemon_disk(d, i)->config->id, id))
@@ -115,7 +115,7 @@ static bool units_find(void *opaque, const char *id, struct device_unit *out, GE
 	struct daemon_device *dd = opaque;
 	struct outboard_daemon *d = dd->daemon;
 	struct daemon_drive *drive = daemon_find_drive(d, id);
-	struct daemon_disk *disk = find_disk(d, id);
+	struct daemon_disk *disk = daemon_find_disk(d, id);
 
 	if (drive) {
 		fill_drive(drive, out);
@@ -126,6 +126,9 @@ static bool units_find(void *opaque, const char *id, struct device_unit *out, GE
 	if (disk->user)
 		return err_set(error, EBUSY, "disk '%s' hangs on device %s already", id,
 			       disk->user->config->id);
+	if (disk->shown_at)
+		return err_set(error, EBUSY, "disk '%s' is attached at %s already", id,
+			       disk->shown_at->socket);
 	disk->user = dd;
 	fill_disk(disk, out);
 	return true;
@@ -140,7 +143,7 @@ static bool units_nth(void *opaque, unsigned n, struct device_unit *out)
 	for (unsigned i = 0; i < d->disks->len; i++) {
 		struct daemon_disk *disk = daemon_disk(d, i);
 
-		if (disk->user && disk->user != dd)
+		if ((disk->user && disk->user != dd) || disk->shown_at)
 			continue;
 		if (n-- > 0)
 			continue;
@@ -186,7 +189,7 @@ co_fn const char *daemon_add_disk(struct outboard_daemon *d, const char *text, G
 
 co_fn bool daemon_remove_disk(struct outboard_daemon *d, const char *id, GError **error)
 {
-	struct daemon_disk *disk = find_disk(d, id);
+	struct daemon_disk *disk = daemon_find_disk(d, id);
 	void *config;
 
 	if (!disk)
@@ -194,6 +197,9 @@ co_fn bool daemon_remove_disk(struct outboard_daemon *d, const char *id, GError 
 	if (disk->user)
 		return err_set(error, EBUSY, "disk '%s' hangs on device %s; unplug it there first",
 			       id, disk->user->config->id);
+	if (nbd_shows_disk(d, id))
+		return err_set(error, EBUSY, "disk '%s' is attached at %s", id,
+			       config_nbd_of_disk(d->config, id)->socket);
 	config = (void *)disk->config;
 	g_ptr_array_remove(d->disks, disk);
 	disk_free(disk);
@@ -246,7 +252,7 @@ co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned s
 		return false;
 	if (ops->plug(device_ob(dd->device), slot, &unit, error))
 		return true;
-	disk = find_disk(d, id);
+	disk = daemon_find_disk(d, id);
 	if (disk)
 		disk->user = NULL;
 	return false;
@@ -258,7 +264,7 @@ co_fn bool daemon_unplug(struct outboard_daemon *d, const char *device, unsigned
 	struct daemon_device *dd;
 	const struct device_unit_ops *ops = find_slot(d, device, slot, &dd, error);
 	const char *there = ops ? ops->unit(device_ob(dd->device), slot) : NULL;
-	struct daemon_disk *disk = there ? find_disk(d, there) : NULL;
+	struct daemon_disk *disk = there ? daemon_find_disk(d, there) : NULL;
 
 	if (!ops)
 		return false;
