@@ -98,6 +98,8 @@ static co_fn size_t receive(struct nbd_conn *c, void *buf, size_t len)
 
 co_fn bool nbd_need(struct nbd_conn *c, size_t len)
 {
+	if (c->broken || c->s->ending) /* what it asked for before is for nobody any more */
+		return false;
 	if (c->in_end - c->in_at >= len)
 		return true;
 	memmove(c->in, c->in + c->in_at, c->in_end - c->in_at);

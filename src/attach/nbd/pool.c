@@ -3,8 +3,9 @@
 
 #include <glib.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum { PAGE = 4096, KEEP = 8 << 20 };
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, KEEP = 8 << 20 };
 
 /* NBD_POOL_CLASSES: too large to be kept. */
 static unsigned class_of(size_t len)
@@ -27,8 +28,13 @@ void *nbd_pool_get(struct nbd_pool *p, size_t len)
 		return buf;
 	}
 	if (i < NBD_POOL_CLASSES)
-		len = (size_t)PAGE << i;
-	return posix_memalign(&buf, PAGE, len) ? NULL : buf;
+		return posix_memalign(&buf, PAGE, (size_t)PAGE << i) ? NULL : buf;
+	/* Its pages are made anew each time, which takes as long as filling them: let them be few.
+	 */
+	if (posix_memalign(&buf, HUGE_PAGE, len))
+		return NULL;
+	madvise(buf, len & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE);
+	return buf;
 }
 
 void nbd_pool_put(struct nbd_pool *p, void *buf, size_t len)

@@ -16,6 +16,7 @@
 enum {
 	DRAIN_MAX = 64 << 20,   /* data of a refused write up to this are thrown away */
 	BUFFERS_MAX = 32 << 20, /* of a connection, unless it is only one */
+	READ_PIECE = 1 << 20,   /* between them others get their turn */
 	CACHE_PIECE = 1 << 20,
 	ZERO_PIECE = 64 << 10,
 	ZERO_PIECES = 16,
@@ -51,12 +52,15 @@ static co_fn int flush_if_fua(struct nbd_request *r, int res)
 
 static co_fn int run_read(struct nbd_request *r)
 {
-	int res;
+	int res = 0;
 
-	if (!r->len)
-		return 0;
-	res = block_pread(node_of(r), r->off, r->buf, r->len);
-	if (res == 0)
+	for (uint64_t done = 0, piece; done < r->len && res == 0; done += piece) {
+		piece = MIN(r->len - done, (uint64_t)READ_PIECE);
+		res = r->c->broken ? -ESHUTDOWN
+				   : block_pread(node_of(r), r->off + done, (char *)r->buf + done,
+						 piece);
+	}
+	if (res == 0 && r->len)
 		nbd_reply_data(r);
 	return res;
 }
