@@ -190,6 +190,8 @@ static long long number_of(const json_t *j, const char *key)
 static void print_attachment(const json_t *j)
 {
 	const char *device = text_of(j, "device", NULL);
+	const json_t *entry;
+	size_t i;
 
 	printf("%s %s\n    %lld connected, ", text_of(j, "type", "?"), text_of(j, "socket", "?"),
 	       number_of(j, "clients"));
@@ -200,6 +202,12 @@ static void print_attachment(const json_t *j)
 		printf("%lld requests, ", number_of(j, "requests"));
 	}
 	printf("%lld protocol errors\n", number_of(j, "protocol_errors"));
+	json_array_foreach(json_object_get(j, "connections"), i, entry) printf(
+		"    %s: %s%s%s, %lld requests, %lld in flight\n", text_of(entry, "peer", "?"),
+		json_is_string(json_object_get(entry, "export")) ? "export " : "",
+		text_of(entry, "export", "no export yet"),
+		json_is_true(json_object_get(entry, "tls")) ? ", TLS" : "",
+		number_of(entry, "requests"), number_of(entry, "in_flight"));
 }
 
 static void print_device(const json_t *j)

@@ -1,6 +1,7 @@
 /* outboard serve: the daemon in the foreground. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -27,6 +28,49 @@ static void on_signal(int signo, void *arg)
 	s->asked = true;
 	if (s->daemon)
 		daemon_quit(s->daemon);
+}
+
+/* How clients call an export; TLS shows in the scheme. */
+static char *nbd_uri(const struct daemon_attachment *da, const char *export)
+{
+	const struct nbd_config *n = da->config->nbd;
+	g_autofree char *name = g_uri_escape_string(export, NULL, false);
+	g_autofree char *path = g_uri_escape_string(da->config->socket, "/", false);
+	const char *scheme = n->tls == NBD_TLS_REQUIRE ? "nbds" : "nbd";
+
+	if (!n->host)
+		return g_strdup_printf("%s+unix:///%s?socket=%s", scheme, name, path);
+	return g_strdup_printf(strchr(n->host, ':') ? "%s://[%s]:%u/%s" : "%s://%s:%u/%s", scheme,
+			       n->host, nbd_server_port(da->nbd), name);
+}
+
+static void print_nbd_ready(const struct args *a, const struct daemon_attachment *da)
+{
+	const struct attach_config *c = da->config;
+	json_t *uris = json_array(), *j;
+	const json_t *uri;
+	size_t i;
+
+	for (char **disk = c->nbd->disks; *disk; disk++) {
+		g_autofree char *text = nbd_uri(da, c->nbd->export ? c->nbd->export : *disk);
+
+		json_array_append_new(uris, json_string(text));
+	}
+	if (args_has(a, "json")) {
+		j = json_pack("{s:s, s:s, s:O}", "ready", "nbd", "socket", c->socket, "uris", uris);
+		if (c->nbd->host)
+			json_object_set_new(j, "port",
+					    json_integer((json_int_t)nbd_server_port(da->nbd)));
+		json_dumpf(j, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(j);
+	} else {
+		printf("ready: %s\n", c->socket);
+		json_array_foreach(uris, i, uri)
+			printf("  for NBD clients: %s\n", json_string_value(uri));
+	}
+	json_decref(uris);
+	fflush(stdout);
 }
 
 /* device: id of what is shown there, NULL where it is drives. */
@@ -65,7 +109,10 @@ static co_fn int serve_on_loop(const struct args *a, void *arg)
 	for (unsigned i = 0; i < daemon_attachments(s->daemon); i++) {
 		const struct daemon_attachment *da = daemon_attachment(s->daemon, i);
 
-		print_ready(a, da->config, da->device ? da->device->id : NULL);
+		if (da->nbd)
+			print_nbd_ready(a, da);
+		else
+			print_ready(a, da->config, da->device ? da->device->id : NULL);
 	}
 	if (s->asked)
 		daemon_quit(s->daemon);

@@ -169,9 +169,26 @@ static json_t *vfio_user_json(const struct daemon_attachment *da)
 			 (json_int_t)s.refused, "protocol_errors", (json_int_t)s.protocol_errors);
 }
 
+static json_t *nbd_json(const struct daemon_attachment *da)
+{
+	struct nbd_stats s;
+
+	nbd_server_get_stats(da->nbd, &s);
+	return json_pack("{s:s, s:o, s:i, s:I, s:I, s:I, s:o}", "type", "nbd", "socket",
+			 file_name_json(da->config->socket), "clients", (int)s.clients, "requests",
+			 (json_int_t)s.requests, "errors", (json_int_t)s.errors, "protocol_errors",
+			 (json_int_t)s.protocol_errors, "connections",
+			 nbd_server_connections(da->nbd));
+}
+
 static json_t *attachment_json(const struct daemon_attachment *da)
 {
-	return da->vfio ? vfio_user_json(da) : vhost_user_json(da);
+	switch (da->config->kind) {
+	case ATTACH_VHOST_USER: return vhost_user_json(da);
+	case ATTACH_VFIO_USER: return vfio_user_json(da);
+	case ATTACH_NBD: return nbd_json(da);
+	}
+	return json_null();
 }
 
 static co_fn json_t *status(struct outboard_daemon *d, const json_t *args, GError **error)

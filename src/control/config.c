@@ -54,6 +54,7 @@ static void attach_free(void *p)
 	g_free(a->socket);
 	g_free(a->device);
 	g_free(a->disk);
+	config_nbd_free(a->nbd);
 	g_strfreev(a->drives);
 	g_free(a);
 }
@@ -268,6 +269,7 @@ static const char *const attach_kinds[] = {
 	[ATTACH_VHOST_USER] = "vhost-user",
 	[ATTACH_VFIO_USER] = "vfio-user",
 	[ATTACH_VHOST_USER_BLK] = "vhost-user-blk",
+	[ATTACH_NBD] = "nbd",
 	NULL,
 };
 
@@ -297,28 +299,10 @@ static bool parse_vfio_user(struct attach_config *a, struct opts *o, GError **er
 	return err_set(error, EILSEQ, "socket=: the path must be UTF-8: QEMU takes it as JSON");
 }
 
-static bool parse_kind(struct attach_config *a, struct opts *o, GError **error)
-{
-	switch (a->kind) {
-	case ATTACH_VHOST_USER: return parse_vhost_user(a, o, error);
-	case ATTACH_VFIO_USER: return parse_vfio_user(a, o, error);
-	case ATTACH_VHOST_USER_BLK: return config_parse_blk(a, o, error);
-	}
-	return false;
-}
-
-static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
+bool config_get_socket(struct attach_config *a, struct opts *o, GError **error)
 {
 	const char *path = opts_get(o, "socket");
-	int type = -1;
 
-	if (!opts_get_enum(o, "type", attach_kinds, &type, error))
-		return false;
-	if (type < 0) {
-		return err_set(error, EINVAL,
-			       "say of what kind it is first, as in vhost-user,socket=PATH, "
-			       "vhost-user-blk,socket=PATH or vfio-user,socket=PATH");
-	}
 	if (!path || !*path)
 		return err_set(error, EINVAL, "socket=PATH is missing");
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
@@ -326,8 +310,37 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 			       "socket=%s: a unix socket's path has at most %zu bytes", path,
 			       sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
 	}
-	a->kind = (enum attach_kind)type;
 	a->socket = g_strdup(path);
+	return true;
+}
+
+static bool parse_kind(struct attach_config *a, struct opts *o, GError **error)
+{
+	switch (a->kind) {
+	case ATTACH_VHOST_USER:
+		return config_get_socket(a, o, error) && parse_vhost_user(a, o, error);
+	case ATTACH_VFIO_USER:
+		return config_get_socket(a, o, error) && parse_vfio_user(a, o, error);
+	case ATTACH_VHOST_USER_BLK:
+		return config_get_socket(a, o, error) && config_parse_blk(a, o, error);
+	case ATTACH_NBD: return config_parse_nbd(a, o, error);
+	}
+	return false;
+}
+
+static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
+{
+	int type = -1;
+
+	if (!opts_get_enum(o, "type", attach_kinds, &type, error))
+		return false;
+	if (type < 0) {
+		return err_set(error, EINVAL,
+			       "say of what kind it is first, as in vhost-user,socket=PATH, "
+			       "vhost-user-blk,socket=PATH, vfio-user,socket=PATH or "
+			       "nbd,socket=PATH");
+	}
+	a->kind = (enum attach_kind)type;
 	return parse_kind(a, o, error) && opts_check_used(o, "--attach", error);
 }
 
@@ -426,6 +439,7 @@ static bool check_kind(const struct daemon_config *c, unsigned at, GError **erro
 	case ATTACH_VHOST_USER: return check_drives(c, a, error);
 	case ATTACH_VFIO_USER: return check_device(c, at, error);
 	case ATTACH_VHOST_USER_BLK: return config_check_blk(c, at, error);
+	case ATTACH_NBD: return config_check_nbd(c, at, error);
 	}
 	return false;
 }
@@ -472,11 +486,12 @@ bool config_check_disks(const struct daemon_config *c, GError **error)
 	for (unsigned i = 0; i < c->disks->len; i++) {
 		const struct disk_config *disk = c->disks->pdata[i];
 
-		if (config_blk_of_disk(c, disk->id))
+		if (config_blk_of_disk(c, disk->id) || config_nbd_of_disk(c, disk->id))
 			continue;
 		return err_set(error, EINVAL,
 			       "disk '%s' hangs on nothing; give --attach "
-			       "vhost-user-blk,socket=PATH,disk=%s, or --device ahci (or ide)",
+			       "vhost-user-blk,socket=PATH,disk=%s, --attach nbd,socket=PATH, or "
+			       "--device ahci (or ide)",
 			       disk->id, disk->id);
 	}
 	return true;

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "attach/nbd.h"
+
 struct optical_config {
 	char *id;
 	char *disc;                                 /* file to load; NULL: the tray is empty */
@@ -32,11 +34,23 @@ struct device_config {
 	struct opts *opts; /* these and all properties, for device_new() */
 };
 
-enum attach_kind { ATTACH_VHOST_USER, ATTACH_VFIO_USER, ATTACH_VHOST_USER_BLK };
+enum attach_kind { ATTACH_VHOST_USER, ATTACH_VFIO_USER, ATTACH_VHOST_USER_BLK, ATTACH_NBD };
+
+struct nbd_config {
+	char *host; /* NULL: a unix socket */
+	unsigned port;
+	char **disks;               /* ids; NULL until config_check(): all in their order */
+	char *export, *description; /* NULL: the disk's id, none */
+	bool readonly;
+	enum nbd_tls_mode tls;
+	char *tls_creds, *tls_psk;
+	bool tls_verify_peer;
+};
 
 struct attach_config {
 	enum attach_kind kind;
-	char *socket;
+	char *socket;           /* path; of NBD on TCP HOST:PORT, for messages */
+	struct nbd_config *nbd; /* NULL: of another kind */
 	/* vfio-user: */
 	char *device; /* its id; NULL until config_check(): the only one */
 	/* vhost-user-blk: */
@@ -44,7 +58,7 @@ struct attach_config {
 	/* vhost-user: */
 	char **drives;    /* ids, target 0 first; NULL: all drives in their order */
 	unsigned queues;  /* also of vhost-user-blk; 0: the back end's default */
-	unsigned clients; /* front ends at a time; 0: 1 */
+	unsigned clients; /* front ends, or NBD clients, at a time; 0: 1 */
 	bool packed;      /* both */
 };
 
@@ -79,7 +93,10 @@ bool config_add_disk(struct daemon_config *c, const char *text, GError **error);
 bool config_add_device(struct daemon_config *c, const char *text, GError **error);
 /*
  * "vhost-user,socket=PATH,drives=cd0:cd1,queues=N,clients=N,packed=on|off",
- * "vhost-user-blk,socket=PATH,disk=ID,queues=N,packed=on|off" or "vfio-user,socket=PATH,device=ID"
+ * "vhost-user-blk,socket=PATH,disk=ID,queues=N,packed=on|off",
+ * "vfio-user,socket=PATH,device=ID" or "nbd,socket=PATH|host=NAME,port=N,disks=hd0:hd1,export=NAME,
+ * description=,readonly=on|off,clients=N,tls=off|allow|require,tls-creds=FOLDER,tls-psk=FILE,
+ * tls-verify-peer=on|off"
  */
 bool config_add_attachment(struct daemon_config *c, const char *text, GError **error);
 /*
@@ -87,7 +104,7 @@ bool config_add_attachment(struct daemon_config *c, const char *text, GError **e
  * attached. Says of each vfio-user attachment which device it shows, of vhost-user-blk which disk.
  */
 bool config_check(struct daemon_config *c, GError **error);
-/* At the start: whether disks have a controller or a socket to hang on. */
+/* At the start: whether disks have a controller or an attachment to hang on. */
 bool config_check_disks(const struct daemon_config *c, GError **error);
 const struct optical_config *config_find_optical(const struct daemon_config *c, const char *id);
 const struct disk_config *config_find_disk(const struct daemon_config *c, const char *id);
@@ -95,6 +112,8 @@ const struct device_config *config_find_device(const struct daemon_config *c, co
 /* That of a vfio-user attachment, in a config that passed config_check(). */
 const struct device_config *config_attached_device(const struct daemon_config *c,
 						   const struct attach_config *a);
+/* The first NBD attachment that exports the disk, or NULL. */
+const struct attach_config *config_nbd_of_disk(const struct daemon_config *c, const char *disk);
 /* Whether it is one that disks and drives can hang on. */
 bool config_is_controller(const struct device_config *d);
 const char *attach_kind_name(enum attach_kind kind); /* "vhost-user" ... */

@@ -19,3 +19,10 @@ bool config_parse_rings(struct attach_config *a, struct opts *o, GError **error)
 bool config_check_blk(const struct daemon_config *c, unsigned at, GError **error);
 /* The attachment that shows the disk, or NULL. */
 const struct attach_config *config_blk_of_disk(const struct daemon_config *c, const char *disk);
+/* "socket", of any kind of attachment on a unix socket. */
+bool config_get_socket(struct attach_config *a, struct opts *o, GError **error);
+
+/* NBD, config_nbd.c. */
+bool config_parse_nbd(struct attach_config *a, struct opts *o, GError **error);
+bool config_check_nbd(const struct daemon_config *c, unsigned at, GError **error);
+void config_nbd_free(struct nbd_config *n);

@@ -143,9 +143,13 @@ static co_fn bool load_first_disc(struct daemon_drive *dd, GError **error)
 
 static char *beside_socket(const struct outboard_daemon *d, const char *id, const char *what)
 {
-	const struct attach_config *first =
-		d->config->attachments->len ? d->config->attachments->pdata[0] : NULL;
+	const struct attach_config *first = NULL;
 
+	for (unsigned i = 0; !first && i < d->config->attachments->len; i++) {
+		const struct attach_config *a = d->config->attachments->pdata[i];
+
+		first = a->nbd && a->nbd->host ? NULL : a;
+	}
 	return first ? g_strdup_printf("%s.drive-%s.%s", first->socket, id, what) : NULL;
 }
 
@@ -244,8 +248,8 @@ static bool start_vfio_user(struct outboard_daemon *d, struct daemon_attachment 
 	return da->vfio;
 }
 
-static bool start_attachment(struct outboard_daemon *d, const struct attach_config *c,
-			     GError **error)
+static co_fn bool start_attachment(struct outboard_daemon *d, const struct attach_config *c,
+				   GError **error)
 {
 	struct daemon_attachment da = {.config = c};
 	bool ok = false;
@@ -254,6 +258,7 @@ static bool start_attachment(struct outboard_daemon *d, const struct attach_conf
 	case ATTACH_VHOST_USER: ok = start_vhost_user(d, &da, error); break;
 	case ATTACH_VFIO_USER: ok = start_vfio_user(d, &da, error); break;
 	case ATTACH_VHOST_USER_BLK: ok = disk_attach(d, &da, error); break;
+	case ATTACH_NBD: ok = nbd_start(d, &da, error); break;
 	}
 	if (!ok)
 		return err_prefix(error, "--attach %s", attach_kind_name(c->kind));
@@ -347,6 +352,8 @@ static co_fn bool start_all(struct outboard_daemon *d, GError **error)
 			return false;
 	}
 	disks_claim(d);
+	if (!nbd_claim_disks(d, error))
+		return false;
 	for (unsigned i = 0; i < d->config->devices->len; i++) {
 		if (!start_device(d, d->config->devices->pdata[i], error))
 			return false;
@@ -419,6 +426,7 @@ static void end_attachment(void *arg)
 
 	vhost_user_free(da->vhost);
 	vfio_user_free(da->vfio);
+	nbd_server_free(da->nbd);
 	co_drain_leave(da->ending);
 }
 

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "attach/nbd.h"
 #include "attach/vfio_user.h"
 #include "attach/vhost_user.h"
 #include "base/co.h"
@@ -44,7 +45,7 @@ struct daemon_disk {
 	const struct disk_config *config;
 	struct block_node *node;
 	struct daemon_device *user;           /* it hangs on this one; NULL: on none */
-	const struct attach_config *shown_at; /* or is a disk of its own there; NULL: nowhere */
+	const struct attach_config *shown_at; /* or is shown there; NULL: nowhere, or read-only by NBD */
 };
 
 struct daemon_device {
@@ -57,6 +58,7 @@ struct daemon_device {
 struct daemon_attachment {
 	const struct attach_config *config;
 	struct vhost_user *vhost;           /* or NULL */
+	struct nbd_server *nbd;             /* or NULL */
 	struct vfio_user *vfio;             /* or NULL: */
 	const struct device_config *device; /* what it shows */
 	struct co_drain *ending;            /* the daemon's own */

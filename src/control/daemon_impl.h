@@ -29,6 +29,11 @@ struct daemon_disk *daemon_find_disk(struct outboard_daemon *d, const char *id);
 void disks_claim(struct outboard_daemon *d);
 /* Shows the disk at its socket. */
 bool disk_attach(struct outboard_daemon *d, struct daemon_attachment *da, GError **error);
+/* daemon_nbd.c. Disks that can be written to by NBD are taken, before any device looks for disks.
+ */
+bool nbd_claim_disks(struct outboard_daemon *d, GError **error);
+bool nbd_shows_disk(const struct outboard_daemon *d, const char *id);
+co_fn bool nbd_start(struct outboard_daemon *d, struct daemon_attachment *da, GError **error);
 /* For device_new(): where dd finds its disks and drives. */
 void units_init(struct outboard_daemon *d, struct daemon_device *dd);
 /* The device has gone, or was never made: its disks are free again. */
