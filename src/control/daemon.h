@@ -44,8 +44,9 @@ struct daemon_drive {
 struct daemon_disk {
 	const struct disk_config *config;
 	struct block_node *node;
-	struct daemon_device *user;           /* it hangs on this one; NULL: on none */
-	const struct attach_config *shown_at; /* or is shown there; NULL: nowhere, or read-only by NBD */
+	struct daemon_device *user; /* it hangs on this one; NULL: on none */
+	const struct attach_config
+		*shown_at; /* or is shown there; NULL: nowhere, or read-only by NBD */
 };
 
 struct daemon_device {

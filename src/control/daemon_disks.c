@@ -157,6 +157,9 @@ co_fn bool daemon_remove_disk(struct outboard_daemon *d, const char *id, GError 
 	if (disk->shown_at)
 		return err_set(error, EBUSY, "disk '%s' is attached at %s", id,
 			       disk->shown_at->socket);
+	if (nbd_shows_disk(d, id))
+		return err_set(error, EBUSY, "disk '%s' is attached at %s", id,
+			       config_nbd_of_disk(d->config, id)->socket);
 	config = (void *)disk->config;
 	g_ptr_array_remove(d->disks, disk);
 	disk_free(disk);
