@@ -33,6 +33,7 @@ struct scsi_cmd {
 	struct iovs in;            /* room for data to the initiator */
 	bool replay; /* may have been executed already by a process that died (in-flight
 			resubmission) */
+	bool ordered; /* task attribute: runs after what came before, before what comes later */
 	uint64_t tag;
 
 	/* out */
