@@ -114,8 +114,7 @@ enum sense scsi_report_opcodes(struct scsi_cmd *c)
 	if (!row->handler)
 		return report_one(c, NULL, timeouts);
 	/* it must be asked as it is: with a service action if it has such */
-	if ((option == OPTION_OPCODE && row->actions) ||
-	    (option == OPTION_ACTION && !row->actions))
+	if ((option == OPTION_OPCODE && row->actions) || (option == OPTION_ACTION && !row->actions))
 		return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(RSOC_OPTIONS), 2);
 	if (row->actions)
 		row = find_action(row, action);

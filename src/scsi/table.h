@@ -150,11 +150,11 @@ enum sense scsi_report_opcodes(struct scsi_cmd *c); /* fields: RSOC_... below */
 enum sense scsi_bad_action(struct scsi_cmd *c);     /* 5/24/00 at the service action */
 
 enum { /* REPORT SUPPORTED OPERATION CODES A3h/0Ch */
-	RSOC_RCTD = BIT(2, 7),
-	RSOC_OPTIONS = BITS(2, 2, 0),
-	RSOC_OPCODE = U8(3),
-	RSOC_ACTION = BE16(4),
-	RSOC_ALLOC = BE32(6)
+       RSOC_RCTD = BIT(2, 7),
+       RSOC_OPTIONS = BITS(2, 2, 0),
+       RSOC_OPCODE = U8(3),
+       RSOC_ACTION = BE16(4),
+       RSOC_ALLOC = BE32(6)
 };
 
 /* The row of a command. */

@@ -48,7 +48,8 @@ enum sense sbc_read_capacity16(struct scsi_cmd *c)
 
 /* ---- GET LBA STATUS ---- */
 
-/* What the block range begins with: *what, and how many blocks. A block of both counts as mapped. */
+/* What the block range begins with: *what, and how many blocks. A block of both counts as mapped.
+ */
 static co_fn int next_run(struct scsi_disk *d, const struct sbc_range *r, unsigned *what,
 			  uint64_t *blocks)
 {

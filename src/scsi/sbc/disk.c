@@ -10,7 +10,7 @@
 static enum sense disk_ready(struct scsi_lu *lu, struct scsi_cmd *c)
 {
 	return lu_disk(lu)->stopped && c->row->flags & ROW_MEDIUM ? SENSE_INIT_REQUIRED
-								   : SENSE_GOOD;
+								  : SENSE_GOOD;
 }
 
 static bool disk_write_protected(struct scsi_lu *lu)
@@ -45,7 +45,7 @@ static size_t disk_out_length(struct scsi_lu *lu, const uint8_t *cdb)
 	else if (cdb[0] == COMPARE_AND_WRITE)
 		blocks = 2 * fld_get(cdb, CAW_BLOCKS);
 	else if (row->flags & ROW_RESERVED_READ) /* VERIFY */
-		blocks = !fld_get(cdb, RW_BYTCHK) ? 0
+		blocks = !fld_get(cdb, RW_BYTCHK)                ? 0
 			 : fld_get(cdb, RW_BYTCHK) == BYTCHK_ONE ? MIN(blocks, 1)
 								 : blocks;
 	return (size_t)blocks * lu_disk(lu)->block_size;

@@ -55,8 +55,12 @@ static const struct {
 	uint8_t code;
 	size_t (*put)(const struct scsi_disk *d, uint8_t *out);
 } pages[] = {
-	{0x00, put_pages},      {0x80, put_serial},	      {0x83, put_identification},
-	{0xb0, sbc_put_limits}, {0xb1, sbc_put_characteristics}, {0xb2, sbc_put_provisioning},
+	{0x00, put_pages},
+	{0x80, put_serial},
+	{0x83, put_identification},
+	{0xb0, sbc_put_limits},
+	{0xb1, sbc_put_characteristics},
+	{0xb2, sbc_put_provisioning},
 };
 
 static size_t put_pages(const struct scsi_disk *d, uint8_t *out)

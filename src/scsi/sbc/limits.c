@@ -1,4 +1,5 @@
-/* The disk's limits and kind: VPD pages B0h, B1h, B2h (SBC-3 6.6.3 ff.), offsets behind their head. */
+/* The disk's limits and kind: VPD pages B0h, B1h, B2h (SBC-3 6.6.3 ff.), offsets behind their head.
+ */
 #include "scsi/sbc/sbc.h"
 
 #include "base/bytes.h"

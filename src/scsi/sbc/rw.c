@@ -79,7 +79,8 @@ static co_fn enum sense do_read(struct scsi_cmd *c, enum sbc_cdb_form form, int 
 		s = check_transfer(c, &r, blocks_field);
 	if (s != SENSE_GOOD)
 		return s;
-	if (form != SBC_6 && fld_get(c->cdb, RW_FUA)) { /* from the medium: it must be there first */
+	if (form != SBC_6 &&
+	    fld_get(c->cdb, RW_FUA)) { /* from the medium: it must be there first */
 		int res = block_flush(d->node);
 
 		if (res < 0)

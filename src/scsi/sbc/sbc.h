@@ -119,10 +119,10 @@ extern const struct scsi_row sbc_rows[256];
 
 enum sense sbc_test_unit_ready(struct scsi_cmd *c);
 enum sense sbc_inquiry(struct scsi_cmd *c);
-size_t sbc_put_limits(const struct scsi_disk *d, uint8_t *out);       /* VPD page B0h */
+size_t sbc_put_limits(const struct scsi_disk *d, uint8_t *out);          /* VPD page B0h */
 size_t sbc_put_characteristics(const struct scsi_disk *d, uint8_t *out); /* B1h */
-size_t sbc_put_provisioning(const struct scsi_disk *d, uint8_t *out); /* B2h */
-uint64_t sbc_same_max(const struct scsi_disk *d);                     /* blocks */
+size_t sbc_put_provisioning(const struct scsi_disk *d, uint8_t *out);    /* B2h */
+uint64_t sbc_same_max(const struct scsi_disk *d);                        /* blocks */
 uint32_t sbc_transfer_max(const struct scsi_disk *d);
 uint32_t sbc_compare_max(const struct scsi_disk *d);
 enum sense sbc_mode_sense6(struct scsi_cmd *c);

@@ -40,8 +40,8 @@ static json_t *registrations_json(const struct reservations *r)
 		char key[KEY_TEXT_LEN];
 
 		g_snprintf(key, sizeof(key), "%016" G_GINT64_MODIFIER "x", r->who[i].key);
-		json_array_append_new(
-			list, json_pack("{s:o, s:s}", "name", name_json(r->who[i].name), "key", key));
+		json_array_append_new(list, json_pack("{s:o, s:s}", "name",
+						      name_json(r->who[i].name), "key", key));
 	}
 	return list;
 }
@@ -50,12 +50,11 @@ static char *state_text(const struct scsi_disk *d)
 {
 	const struct reservations *r = &d->reservations;
 	g_autofree char *boot = boot_id();
-	json_t *j = json_pack("{s:s, s:b, s:b, s:b, s:I, s:i, s:i, s:o, s:o}", "boot", boot,
-			      "write_cache", d->write_cache, "software_protect",
-			      d->software_protect, "persist", r->persist, "generation",
-			      (json_int_t)r->generation, "type", (int)r->type, "holder", r->holder,
-			      "registrations", registrations_json(r), "simple",
-			      name_json(r->simple));
+	json_t *j = json_pack(
+		"{s:s, s:b, s:b, s:b, s:I, s:i, s:i, s:o, s:o}", "boot", boot, "write_cache",
+		d->write_cache, "software_protect", d->software_protect, "persist", r->persist,
+		"generation", (json_int_t)r->generation, "type", (int)r->type, "holder", r->holder,
+		"registrations", registrations_json(r), "simple", name_json(r->simple));
 	char *text = json_dumps(j, JSON_INDENT(1));
 
 	json_decref(j);
@@ -76,7 +75,7 @@ static int save_run(void *arg)
 	if (job->durable)
 		flags |= G_FILE_SET_CONTENTS_DURABLE;
 	return g_file_set_contents_full(job->path, job->text, -1, flags, 0600, &job->error) ? 0
-											     : -EIO;
+											    : -EIO;
 }
 
 co_fn bool sbc_state_save(struct scsi_disk *d)

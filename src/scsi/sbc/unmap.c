@@ -1,8 +1,8 @@
 /*
  * UNMAP and WRITE SAME (SBC-3 5.28, 5.45 f.): ranges that become zeros or a pattern.
  *
- * What is unmapped reads as zeros (LBPRZ). WRITE SAME of zeros without the UNMAP bit gives the range
- * its space as well, so that later writes cannot run out of it.
+ * What is unmapped reads as zeros (LBPRZ). WRITE SAME of zeros without the UNMAP bit gives the
+ * range its space as well, so that later writes cannot run out of it.
  */
 #include "scsi/sbc/sbc.h"
 
@@ -73,10 +73,10 @@ static enum sense check_list(struct scsi_cmd *c, const uint8_t *list, size_t len
 			return s;
 		total += r.blocks;
 		if (total > sbc_same_max(cmd_disk(c)))
-			return scsi_bad_field(
-				c, SENSE_BAD_PARAMETER,
-				LIST_HEAD_LEN + i * DESCRIPTOR_LEN + fld_byte(DESCRIPTOR_BLOCKS),
-				SBC_NO_BIT);
+			return scsi_bad_field(c, SENSE_BAD_PARAMETER,
+					      LIST_HEAD_LEN + i * DESCRIPTOR_LEN +
+						      fld_byte(DESCRIPTOR_BLOCKS),
+					      SBC_NO_BIT);
 	}
 	return SENSE_GOOD;
 }
