@@ -13,6 +13,16 @@ uint32_t fld_get(const uint8_t *p, int field)
 	return value;
 }
 
+uint64_t fld_get64(const uint8_t *p, int field)
+{
+	uint64_t value = 0;
+
+	p += fld_byte(field);
+	for (unsigned i = 0; i < fld_bytes(field); i++)
+		value = value << 8 | p[i];
+	return value;
+}
+
 void fld_put(uint8_t *p, int field, uint32_t value)
 {
 	p += fld_byte(field);

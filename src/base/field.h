@@ -18,6 +18,7 @@
 #define BE16(byte)                    FIELD(byte, 2, 0, 16)
 #define BE24(byte)                    FIELD(byte, 3, 0, 24)
 #define BE32(byte)                    FIELD(byte, 4, 0, 32)
+#define BE64(byte)                    FIELD(byte, 8, 0, 64) /* fld_get64() only */
 
 static inline unsigned fld_byte(int f)
 {
@@ -41,3 +42,4 @@ static inline unsigned fld_bits(int f)
 
 uint32_t fld_get(const uint8_t *p, int field);
 void fld_put(uint8_t *p, int field, uint32_t value);
+uint64_t fld_get64(const uint8_t *p, int field); /* of several bytes */

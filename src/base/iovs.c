@@ -83,6 +83,28 @@ size_t iovs_get(const struct iovs *src, size_t off, void *dst, size_t len)
 	return done;
 }
 
+size_t iovs_equal(const struct iovs *l, size_t off, const void *with, size_t len)
+{
+	struct walk w = walk_start(l, off, len);
+	const uint8_t *b = with;
+	struct iovec p;
+	size_t done = 0;
+
+	while (walk_next(&w, &p)) {
+		const uint8_t *a = p.iov_base;
+		size_t n = 0;
+
+		if (memcmp(a, b + done, p.iov_len) == 0) {
+			done += p.iov_len;
+			continue;
+		}
+		while (a[n] == b[done + n])
+			n++;
+		return done + n;
+	}
+	return done;
+}
+
 size_t iovs_zero(const struct iovs *dst, size_t off, size_t len)
 {
 	struct walk w = walk_start(dst, off, len);

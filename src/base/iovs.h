@@ -23,6 +23,8 @@ struct iovs iovs_one(struct iovec *one, void *buf, size_t len);
 size_t iovs_sum(const struct iovec *v, unsigned n);
 size_t iovs_put(const struct iovs *dst, size_t off, const void *src, size_t len);
 size_t iovs_get(const struct iovs *src, size_t off, void *dst, size_t len);
+/* How many bytes from off on are those at with: len, or less at the first that differs. */
+size_t iovs_equal(const struct iovs *l, size_t off, const void *with, size_t len);
 size_t iovs_zero(const struct iovs *dst, size_t off, size_t len);
 
 /* Takes len bytes (at most all) off the front; the pieces themselves are changed. */

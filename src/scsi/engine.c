@@ -19,6 +19,8 @@ static enum sense admit_by_state(struct scsi_cmd *c)
 	unsigned flags = c->row->flags;
 	enum sense s;
 
+	if (lu->ops->conflict && lu->ops->conflict(lu, c))
+		return SENSE_STATUS_CONFLICT;
 	if (lu->strict) {
 		s = scsi_check_reserved(c);
 		if (s != SENSE_GOOD)
@@ -53,7 +55,7 @@ bool scsi_would_refuse(struct scsi_cmd *c)
 	const struct scsi_nexus *nexus = c->nexus;
 
 	c->lu = nexus->lu;
-	c->row = &c->lu->ops->rows[c->cdb[0]];
+	c->row = scsi_find_row(c->lu->ops->rows, c->cdb);
 	if (!c->row->handler)
 		return true;
 	if (!(c->row->flags & ROW_UA_EXEMPT) && (nexus->n_ua > 0 || nexus->deferred != SENSE_GOOD))
@@ -66,7 +68,7 @@ static co_fn enum sense run_in_order(struct scsi_cmd *c)
 	struct scsi_lu *lu = c->lu;
 	enum sense s;
 
-	if (c->row->flags & ROW_SHARED)
+	if (c->row->flags & ROW_SHARED && !c->ordered)
 		co_rwlock_rdlock(&lu->order);
 	else
 		co_rwlock_wrlock(&lu->order);
@@ -120,6 +122,8 @@ static void finish(struct scsi_cmd *c, enum sense s)
 		c->status = SCSI_TASK_ABORTED;
 	} else if (s == SENSE_GOOD) {
 		c->status = SCSI_GOOD;
+	} else if (s == SENSE_STATUS_CONFLICT) {
+		c->status = SCSI_RESERVATION_CONFLICT;
 	} else {
 		c->status = SCSI_CHECK;
 		scsi_build_sense(c->sense, s, c);
@@ -136,7 +140,7 @@ static void begin(struct scsi_cmd *c)
 	struct scsi_nexus *nexus = c->nexus;
 
 	c->lu = nexus->lu;
-	c->row = &c->lu->ops->rows[c->cdb[0]];
+	c->row = scsi_find_row(c->lu->ops->rows, c->cdb);
 	c->status = SCSI_GOOD;
 	c->sense_len = 0;
 	c->in_done = c->out_done = 0;
@@ -209,7 +213,7 @@ enum sense scsi_fail_lba(struct scsi_cmd *c, enum sense code, uint32_t lba)
 
 size_t scsi_expected_length(struct scsi_lu *lu, const uint8_t *cdb, bool *out)
 {
-	const struct scsi_row *row = &lu->ops->rows[cdb[0]];
+	const struct scsi_row *row = scsi_find_row(lu->ops->rows, cdb);
 
 	*out = false;
 	if (!row->handler || !(row->flags & (ROW_DATA_IN | ROW_DATA_OUT)))

@@ -31,8 +31,9 @@ struct scsi_cmd {
 	uint8_t cdb[SCSI_CDB_MAX]; /* zero-padded */
 	struct iovs out;           /* data from the initiator */
 	struct iovs in;            /* room for data to the initiator */
-	bool replay; /* may have been executed already by a process that died (in-flight
-			resubmission) */
+	bool replay;  /* may have been executed already by a process that died (in-flight
+			 resubmission) */
+	bool ordered; /* task attribute: runs after what came before, before what comes later */
 	uint64_t tag;
 
 	/* out */

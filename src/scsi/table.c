@@ -21,12 +21,19 @@ static uint8_t field_bits(int field, unsigned byte)
 	return (uint8_t)(((1u << fld_bits(field)) - 1) << fld_low(field));
 }
 
-static uint8_t defined_bits(const struct scsi_row *row, unsigned byte)
+uint8_t scsi_row_bits(const struct scsi_row *row, unsigned byte)
 {
 	uint8_t mask = row->alloc ? field_bits(row->alloc, byte) : 0;
 
 	for (unsigned i = 0; i < ROW_FIELDS_MAX && row->fields[i]; i++)
 		mask |= field_bits(row->fields[i], byte);
+	return mask;
+}
+
+static uint8_t defined_bits(const struct scsi_row *row, unsigned byte)
+{
+	uint8_t mask = scsi_row_bits(row, byte);
+
 	if (byte == OLD_LUN_BYTE)
 		mask |= OLD_LUN_BITS;
 	if (byte == row->cdb_len - 1u)
@@ -88,6 +95,25 @@ static const char *check_row(const struct scsi_row *row, unsigned opcode)
 	return check_fields(row);
 }
 
+static const char *check_actions(const struct scsi_action *a, unsigned opcode)
+{
+	enum { ACTION_BITS = 0x1f };
+	unsigned seen = 0;
+
+	for (; a->row.name; a++) {
+		const char *fault = check_row(&a->row, opcode);
+
+		if (fault)
+			return fault;
+		if (a->action > ACTION_BITS || seen >> a->action & 1)
+			return "a service action is out of range or there twice";
+		if ((scsi_row_bits(&a->row, fld_byte(SCSI_ACTION)) & ACTION_BITS) != ACTION_BITS)
+			return "the service action is not among the fields";
+		seen |= 1u << a->action;
+	}
+	return NULL;
+}
+
 const char *scsi_check_rows(const struct scsi_row *rows, unsigned *opcode)
 {
 	for (unsigned op = 0; op < 256; op++) {
@@ -100,6 +126,8 @@ const char *scsi_check_rows(const struct scsi_row *rows, unsigned *opcode)
 			continue;
 		}
 		fault = check_row(&rows[op], op);
+		if (!fault && rows[op].actions)
+			fault = check_actions(rows[op].actions, op);
 		if (fault)
 			return fault;
 		for (unsigned other = 0; other < op; other++) {

@@ -28,10 +28,16 @@ enum scsi_row_flags {
 	ROW_KEEP_SENSE	= 1 << 7,	/* REQUEST SENSE: does not clear pending sense */
 	ROW_LATER	= 1 << 8,	/* has its row, the work comes in a later version: answers 5/20/00 */
 	ROW_VENDOR	= 1 << 9,
+	/* Who may send it while another initiator holds a reservation; without either only those
+	 * whom the reservation is for. */
+	ROW_RESERVED_ANY	= 1 << 10,
+	ROW_RESERVED_READ	= 1 << 11,	/* everybody, under the write exclusive types */
 };
 /* clang-format on */
 
 enum { ROW_FIELDS_MAX = 12 };
+
+struct scsi_action;
 
 struct scsi_row {
 	const char *name;
@@ -41,6 +47,16 @@ struct scsi_row {
 	int fields[ROW_FIELDS_MAX]; /* fields the command defines; other bits are reserved. 0 ends
 				       (byte 0 is never one) */
 	int alloc;                  /* field of the allocation or parameter list length; 0: none */
+	/* An opcode of several commands: the service action (SCSI_ACTION) says which, in a list up
+	 * to an entry without a name; the row itself is for all others. NULL: it is one command. */
+	const struct scsi_action *actions;
+};
+
+enum { SCSI_ACTION = BITS(1, 4, 0) };
+
+struct scsi_action {
+	uint8_t action;
+	struct scsi_row row;
 };
 
 struct scsi_lu_ops {
@@ -53,6 +69,8 @@ struct scsi_lu_ops {
 	/* For REQUEST SENSE with nothing pending: state sense (2/04/xx) or SENSE_GOOD. */
 	enum sense (*state_sense)(struct scsi_lu *lu, struct scsi_cmd *c);
 	bool (*write_protected)(struct scsi_lu *lu); /* software write protection: 7/27/02 */
+	/* Whether a reservation of another initiator forbids the command; may be NULL. */
+	bool (*conflict)(struct scsi_lu *lu, const struct scsi_cmd *c);
 	co_fn void (*reset)(struct scsi_lu *lu);
 	void (*nexus_gone)(struct scsi_lu *lu, struct scsi_nexus *nexus);
 	co_fn void (*free)(struct scsi_lu *lu);
@@ -133,6 +151,32 @@ enum sense scsi_check_reserved(struct scsi_cmd *c);
 
 enum sense scsi_request_sense(struct scsi_cmd *c);
 enum sense scsi_report_luns(struct scsi_cmd *c);
+enum sense scsi_report_opcodes(struct scsi_cmd *c); /* fields: RSOC_... below */
+enum sense scsi_bad_action(struct scsi_cmd *c);     /* 5/24/00 at the service action */
+
+enum { /* REPORT SUPPORTED OPERATION CODES A3h/0Ch */
+       RSOC_RCTD = BIT(2, 7),
+       RSOC_OPTIONS = BITS(2, 2, 0),
+       RSOC_OPCODE = U8(3),
+       RSOC_ACTION = BE16(4),
+       RSOC_ALLOC = BE32(6)
+};
+
+/* The row of a command. */
+static inline const struct scsi_row *scsi_find_row(const struct scsi_row *rows, const uint8_t *cdb)
+{
+	const struct scsi_row *row = &rows[cdb[0]];
+
+	if (!row->actions)
+		return row;
+	for (const struct scsi_action *a = row->actions; a->row.name; a++) {
+		if (a->action == fld_get(cdb, SCSI_ACTION))
+			return &a->row;
+	}
+	return row;
+}
+/* The bits of one byte of the CDB that the row's fields take. */
+uint8_t scsi_row_bits(const struct scsi_row *row, unsigned byte);
 
 /* Checks a table: names, duplicate or overlapping fields, fields inside the CDB. The first fault
  * and its row, or NULL. */

@@ -2,7 +2,7 @@
  */
 #include "scsi/mmc/mmc.h"
 
-#include "base/bytes.h"
+#include "scsi/identity.h"
 
 /* clang-format off */
 enum {
@@ -28,21 +28,9 @@ enum {
 	VPD_PAGES = 0x00, VPD_SERIAL = 0x80, VPD_IDENTIFICATION = 0x83,
 	VPD_CODE = U8(1), VPD_LEN = BE16(2), VPD_HEAD_LEN = 4, VPD_MAX = 128,
 
-	ID_CODE_SET = BITS(0, 3, 0), ID_TYPE = BITS(1, 3, 0), ID_LEN = U8(3), ID_HEAD_LEN = 4,
-	CODE_SET_BINARY = 1, CODE_SET_ASCII = 2, TYPE_T10_VENDOR = 1, TYPE_NAA = 3, NAA_LOCAL = 3,
-	NAA_LEN = 8,
 	NO_BIT = 8,
 };
 /* clang-format on */
-
-/* Left-aligned, padded with blanks, no NUL. */
-static void put_text(uint8_t *out, const char *text, size_t len)
-{
-	size_t n = strnlen(text, len);
-
-	memset(out, ' ', len);
-	memcpy(out, text, n);
-}
 
 static enum sense standard_data(struct scsi_cmd *c)
 {
@@ -55,41 +43,12 @@ static enum sense standard_data(struct scsi_cmd *c)
 	fld_put(buf, INQ_FORMAT, FORMAT_SPC);
 	fld_put(buf, INQ_ADD_LEN, INQ_LEN - 5);
 	fld_put(buf, INQ_CMDQUE, 1);
-	put_text(buf + INQ_VENDOR, d->vendor, INQ_VENDOR_LEN);
-	put_text(buf + INQ_PRODUCT, d->product, INQ_PRODUCT_LEN);
-	put_text(buf + INQ_REVISION, d->revision, INQ_REVISION_LEN);
+	identity_put_text(buf + INQ_VENDOR, d->vendor, INQ_VENDOR_LEN);
+	identity_put_text(buf + INQ_PRODUCT, d->product, INQ_PRODUCT_LEN);
+	identity_put_text(buf + INQ_REVISION, d->revision, INQ_REVISION_LEN);
 	fld_put(buf, INQ_STANDARD_1, STANDARD_SPC3);
 	fld_put(buf, INQ_STANDARD_2, STANDARD_MMC6);
 	return scsi_reply(c, buf, sizeof(buf));
-}
-
-static size_t put_designator(uint8_t *out, unsigned code_set, unsigned type, const void *data,
-			     size_t len)
-{
-	memset(out, 0, ID_HEAD_LEN);
-	fld_put(out, ID_CODE_SET, code_set);
-	fld_put(out, ID_TYPE, type);
-	fld_put(out, ID_LEN, (uint32_t)len);
-	memcpy(out + ID_HEAD_LEN, data, len);
-	return ID_HEAD_LEN + len;
-}
-
-/* Vendor, product and serial number as text, and a locally assigned name that follows from them. */
-static size_t put_identification(const struct drive *d, uint8_t *out)
-{
-	uint8_t text[INQ_VENDOR_LEN + INQ_PRODUCT_LEN + sizeof(d->serial)];
-	size_t text_len = INQ_VENDOR_LEN + INQ_PRODUCT_LEN + strlen(d->serial), len;
-	uint64_t name = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-	uint8_t naa[NAA_LEN];
-
-	put_text(text, d->vendor, INQ_VENDOR_LEN);
-	put_text(text + INQ_VENDOR_LEN, d->product, INQ_PRODUCT_LEN);
-	memcpy(text + INQ_VENDOR_LEN + INQ_PRODUCT_LEN, d->serial, strlen(d->serial));
-	for (size_t i = 0; i < text_len; i++)
-		name = (name ^ text[i]) * UINT64_C(0x100000001b3);
-	put_be64(naa, (name & UINT64_C(0x0fffffffffffffff)) | (uint64_t)NAA_LOCAL << 60);
-	len = put_designator(out, CODE_SET_ASCII, TYPE_T10_VENDOR, text, text_len);
-	return len + put_designator(out + len, CODE_SET_BINARY, TYPE_NAA, naa, sizeof(naa));
 }
 
 static enum sense vital_product_data(struct scsi_cmd *c, unsigned page)
@@ -108,7 +67,10 @@ static enum sense vital_product_data(struct scsi_cmd *c, unsigned page)
 		len = strlen(d->serial);
 		memcpy(buf + VPD_HEAD_LEN, d->serial, len);
 		break;
-	case VPD_IDENTIFICATION: len = put_identification(d, buf + VPD_HEAD_LEN); break;
+	case VPD_IDENTIFICATION:
+		len = identity_put_descriptors(buf + VPD_HEAD_LEN, d->vendor, d->product,
+					       d->serial);
+		break;
 	default: return scsi_bad_field(c, SENSE_BAD_CDB_FIELD, fld_byte(INQ_PAGE), NO_BIT);
 	}
 	fld_put(buf, VPD_CODE, page);
