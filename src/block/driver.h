@@ -66,6 +66,9 @@ struct block_driver {
 			     GError **error);
 	co_fn bool (*check)(struct block_node *node, unsigned fix, struct block_check *result,
 			    GError **error);
+	/* The name is not empty; may change node->length. */
+	co_fn bool (*snapshot)(struct block_node *node, enum block_snapshot_op op, const char *name,
+			       GError **error);
 	json_t *(*info)(const struct block_node *node);
 };
 
