@@ -69,6 +69,9 @@ struct block_driver {
 	/* The name is not empty; may change node->length. */
 	co_fn bool (*snapshot)(struct block_node *node, enum block_snapshot_op op, const char *name,
 			       GError **error);
+	co_fn bool (*set_backing)(struct block_node *node, const char *name, const char *format,
+				  GError **error);
+	co_fn int (*make_empty)(struct block_node *node);
 	json_t *(*info)(const struct block_node *node);
 };
 

@@ -9,16 +9,37 @@
 #include "cli/suggest.h"
 #include "outboard-config.h"
 
+/* clang-format off */
 const struct cli_command *const cli_commands[] = {
-	&command_run,           &command_serve,          &command_ctl,
-	&command_disc_create,   &command_disc_info,      &command_disc_map,
-	&command_disc_verify,   &command_disc_export,    &command_disc_burn,
-	&command_image_create,  &command_image_info,     &command_image_check,
-	&command_image_convert, &command_image_compare,  &command_image_map,
-	&command_image_resize,  &command_image_snapshot, &command_device_list,
-	&command_device_info,   &command_device_new,     &command_device_test,
-	&command_help,          &command_version,        NULL,
+	&command_run,
+	&command_serve,
+	&command_ctl,
+	&command_disc_create,
+	&command_disc_info,
+	&command_disc_map,
+	&command_disc_verify,
+	&command_disc_export,
+	&command_disc_burn,
+	&command_image_create,
+	&command_image_info,
+	&command_image_check,
+	&command_image_convert,
+	&command_image_compare,
+	&command_image_map,
+	&command_image_resize,
+	&command_image_snapshot,
+	&command_image_rebase,
+	&command_image_commit,
+	&command_image_bench,
+	&command_device_list,
+	&command_device_info,
+	&command_device_new,
+	&command_device_test,
+	&command_help,
+	&command_version,
+	NULL,
 };
+/* clang-format on */
 
 /* The command that argv begins with, by its longest name; *used is how many words that took. */
 static const struct cli_command *find_command(char **argv, unsigned *used)

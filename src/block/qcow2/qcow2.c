@@ -231,5 +231,7 @@ const struct block_driver block_qcow2 = {
 	.create = qcow2_create,
 	.check = qcow2_check,
 	.snapshot = qcow2_snapshot,
+	.set_backing = qcow2_set_backing,
+	.make_empty = qcow2_make_empty,
 	.info = qcow2_info,
 };

@@ -213,6 +213,12 @@ co_fn bool qcow2_snapshot(struct block_node *node, enum block_snapshot_op op, co
 			  GError **error);
 co_fn bool qcow2_load_snapshot(struct block_node *node, const char *name, GError **error);
 
+co_fn int qcow2_make_empty(struct block_node *node);
+
+/* rewrite.c */
+co_fn bool qcow2_set_backing(struct block_node *node, const char *name, const char *format,
+			     GError **error);
+
 /* tree.c: with the lock held, for all that an L1 table refers to. */
 enum qcow2_tree_op {
 	QCOW2_LOOK,  /* -ERANGE if a counter has no room for one more reference */

@@ -1,5 +1,5 @@
 /*
- * Internal snapshots: made, gone back to, deleted, looked at.
+ * Internal snapshots: made, gone back to, deleted, looked at; and a disk that is emptied.
  *
  * Taking one must not tear: COPIED flags are off before counters rise, counters are durable before
  * the table that needs them is named, and sink only when nothing durable refers to them. What a
@@ -171,6 +171,37 @@ static co_fn int apply(struct block_node *node, const struct qcow2_snapshot *s)
 		res = switch_to(node, &l1, s->size);
 	qcow2_table_fini(&old);
 	qcow2_table_fini(&l1);
+	return res;
+}
+
+static co_fn int make_empty(struct block_node *node)
+{
+	struct qcow2 *q = node->state;
+	const struct qcow2_table none = {0};
+	struct qcow2_table l1 = {0};
+	int res = qcow2_lock(node);
+
+	if (res == 0)
+		res = copy_l1(node, &none, q->l1.n, &l1);
+	if (res == 0)
+		res = switch_to(node, &l1, q->h.size);
+	if (res == 0)
+		res = qcow2_commit(node, true);
+	qcow2_table_fini(&l1);
+	co_mutex_unlock(&q->lock);
+	return res;
+}
+
+co_fn int qcow2_make_empty(struct block_node *node)
+{
+	struct qcow2 *q = node->state;
+	int res;
+
+	if (q->h.incompatible & QCOW2_DATA_FILE)
+		return -ENOTSUP;
+	co_rwlock_wrlock(&q->changing);
+	res = make_empty(node);
+	co_rwlock_unlock(&q->changing);
 	return res;
 }
 
