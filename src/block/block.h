@@ -150,6 +150,24 @@ co_fn int block_find(struct block_node *node, uint64_t off, uint64_t len,
 		     struct block_where *where);
 
 /*
+ * Internal snapshots: name is what they are called, or the number that the format gave. LOAD shows
+ * one on a node that is open read-only; the others change the image, when the writes under way have
+ * ended. ENOTSUP where the format has no such thing.
+ */
+enum block_snapshot_op { BLOCK_SNAP_CREATE, BLOCK_SNAP_APPLY, BLOCK_SNAP_DELETE, BLOCK_SNAP_LOAD };
+co_fn bool block_snapshot(struct block_node *node, enum block_snapshot_op op, const char *name,
+			  GError **error);
+
+/*
+ * What the image names as its backing file from now on (NULL: none). What is open as such stays,
+ * and nothing is copied: the caller sees to it that the disk holds the same.
+ */
+co_fn bool block_set_backing(struct block_node *node, const char *name, const char *format,
+			     GError **error);
+/* As just made: everything shows through from the backing file. -ENOTSUP where there are none. */
+co_fn int block_make_empty(struct block_node *node);
+
+/*
  * Makes a new image of length bytes in the empty file; what options there are is the driver's. The
  * file is the caller's. -ENOTSUP where the driver cannot.
  */

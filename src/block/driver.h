@@ -73,6 +73,12 @@ struct block_driver {
 			     GError **error);
 	co_fn bool (*check)(struct block_node *node, unsigned fix, struct block_check *result,
 			    GError **error);
+	/* The name is not empty; may change node->length. */
+	co_fn bool (*snapshot)(struct block_node *node, enum block_snapshot_op op, const char *name,
+			       GError **error);
+	co_fn bool (*set_backing)(struct block_node *node, const char *name, const char *format,
+				  GError **error);
+	co_fn int (*make_empty)(struct block_node *node);
 	json_t *(*info)(const struct block_node *node);
 };
 

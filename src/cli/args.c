@@ -82,7 +82,7 @@ static bool add_given(struct args *a, const struct cli_option *o, const char *va
 
 	if (!(o->flags & OPTION_MANY) && args_has(a, o->name))
 		return err_set(error, EINVAL, "--%s is given twice", o->name);
-	if (value && !*value)
+	if (value && !*value && !(o->flags & OPTION_EMPTY))
 		return err_set(error, EINVAL, "--%s needs a %s that is not empty", o->name,
 			       o->value);
 	if (value && !choice_ok(o, value))

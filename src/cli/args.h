@@ -14,8 +14,9 @@ enum { /* exit status of every command */
 };
 
 enum option_flags {
-	OPTION_MANY = 1, /* may be given more than once */
-	OPTION_FILE = 2, /* its value is a file name (completion) */
+	OPTION_MANY = 1,  /* may be given more than once */
+	OPTION_FILE = 2,  /* its value is a file name (completion) */
+	OPTION_EMPTY = 4, /* its value may be empty */
 };
 
 struct cli_option {

@@ -45,6 +45,7 @@ extern const struct cli_command command_run, command_serve, command_ctl, command
 extern const struct cli_command command_disc_create, command_disc_info, command_disc_map,
 	command_disc_verify, command_disc_export, command_disc_burn;
 extern const struct cli_command command_image_create, command_image_info, command_image_check,
-	command_image_convert, command_image_compare, command_image_map, command_image_resize;
+	command_image_convert, command_image_compare, command_image_map, command_image_resize,
+	command_image_snapshot, command_image_rebase, command_image_commit, command_image_bench;
 extern const struct cli_command command_device_list, command_device_info, command_device_new,
 	command_device_test;

@@ -26,3 +26,5 @@ struct opts *image_create_options(const struct args *a, GError **error);
 bool image_wants_json(const struct args *a);
 /* "10M" and the like: what is this many sectors long. */
 bool image_parse_size(const char *text, uint64_t *bytes, GError **error);
+/* As block_info() has them, in words. */
+void image_print_snapshots(const json_t *list);

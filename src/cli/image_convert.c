@@ -213,6 +213,18 @@ static co_fn bool open_target(const struct args *a, struct convert *c, const cha
 	return true;
 }
 
+/* "NAME", or as in qemu-img "snapshot.id=ID" and "snapshot.name=NAME". */
+static co_fn bool load_snapshot(const struct args *a, struct block_node *node, GError **error)
+{
+	const char *name = args_value(a, "snapshot");
+
+	if (!name)
+		return true;
+	if (g_str_has_prefix(name, "snapshot.id=") || g_str_has_prefix(name, "snapshot.name="))
+		name = strchr(name, '=') + 1;
+	return block_snapshot(node, BLOCK_SNAP_LOAD, name, error);
+}
+
 static co_fn int convert_on_loop(const struct args *a, void *arg)
 {
 	const char *path = args_operand(a, 1), *format = args_value(a, "target-format");
@@ -222,7 +234,7 @@ static co_fn int convert_on_loop(const struct args *a, void *arg)
 	GError *error = NULL;
 
 	c.from = image_open(a, args_operand(a, 0), NULL, BLOCK_UNSHARE_WRITE, &error);
-	ok = c.from &&
+	ok = c.from && load_snapshot(a, c.from, &error) &&
 	     (!create || make_target(a, &c, path, format ? format : "raw", &made, &error)) &&
 	     open_target(a, &c, path, &error) && copy_all(&c, a, workers, &error);
 	block_unref(c.from);
@@ -277,6 +289,7 @@ static int run_convert(const struct args *a)
 
 static const struct cli_option convert_options[] = {
 	IMAGE_OPTIONS,
+	{"snapshot", "NAME", 'l'},
 	{"target-format", "FORMAT", 'O'},
 	{"options", "OPTIONS", 'o', OPTION_MANY},
 	{"compress", NULL, 'c'},

@@ -104,8 +104,7 @@ static void print_specific(const json_t *j)
 
 static void print_info(const json_t *j)
 {
-	const json_t *snapshots = json_object_get(j, "snapshots"), *s;
-	size_t i;
+	const json_t *snapshots = json_object_get(j, "snapshots");
 
 	print_text("image", j, "filename");
 	print_text("file format", j, "format");
@@ -116,9 +115,8 @@ static void print_info(const json_t *j)
 		       json_integer_value(json_object_get(j, "cluster-size")));
 	print_text("backing file", j, "backing-filename");
 	print_text("backing file format", j, "backing-filename-format");
-	json_array_foreach(snapshots, i, s)
-		printf("snapshot: %s %s\n", json_string_value(json_object_get(s, "id")),
-		       json_string_value(json_object_get(s, "name")));
+	if (snapshots)
+		image_print_snapshots(snapshots);
 	if (json_object_get(j, "format-specific"))
 		print_specific(json_object_get(j, "format-specific"));
 }

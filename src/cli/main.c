@@ -9,6 +9,7 @@
 #include "cli/suggest.h"
 #include "outboard-config.h"
 
+/* clang-format off */
 const struct cli_command *const cli_commands[] = {
 	&command_run,
 	&command_serve,
@@ -26,6 +27,10 @@ const struct cli_command *const cli_commands[] = {
 	&command_image_compare,
 	&command_image_map,
 	&command_image_resize,
+	&command_image_snapshot,
+	&command_image_rebase,
+	&command_image_commit,
+	&command_image_bench,
 	&command_device_list,
 	&command_device_info,
 	&command_device_new,
@@ -34,6 +39,7 @@ const struct cli_command *const cli_commands[] = {
 	&command_version,
 	NULL,
 };
+/* clang-format on */
 
 /* The command that argv begins with, by its longest name; *used is how many words that took. */
 static const struct cli_command *find_command(char **argv, unsigned *used)

@@ -90,6 +90,18 @@ def peer_io(path, *commands, fmt="qcow2"):
     return run("qemu-io", "-f", fmt, *[w for c in commands for w in ("-c", c)], path)
 
 
+def good(path):
+    """No errors and no leaks for QEMU and for us."""
+    peer("check", "-f", "qcow2", path)
+    image("check", "-f", "qcow2", path)
+
+
+def same(path, raw, fmt="qcow2", allow=False):
+    """QEMU and we read in path what is in raw."""
+    peer("compare", "-f", fmt, "-F", "raw", path, raw)
+    image("compare", *(["--allow-references"] if allow else []), "-f", fmt, "-F", "raw", path, raw)
+
+
 def pytest_addoption(parser):
     """--full: more of everything."""
     parser.addoption("--full", action="store_true", help="more seeds and options")

@@ -6,7 +6,7 @@ import random
 import subprocess
 
 import pytest
-from conftest import MIB, argv_of, content, image, info, peer, peer_io, run
+from conftest import MIB, argv_of, content, good, image, info, peer, peer_io, run, same
 
 pytestmark = pytest.mark.usefixtures("qemu")
 OPTIONS = ["", "cluster_size=512", "cluster_size=4k,refcount_bits=1", "cluster_size=2M", "compat=0.10",
@@ -14,18 +14,6 @@ OPTIONS = ["", "cluster_size=512", "cluster_size=4k,refcount_bits=1", "cluster_s
            "preallocation=metadata", "preallocation=falloc,cluster_size=16k", "refcount_bits=2,cluster_size=8k"]
 THEIRS = OPTIONS + ["extended_l2=on,cluster_size=16k", "extended_l2=on,cluster_size=128k",
                     "extended_l2=on,preallocation=metadata", "preallocation=full"]
-
-
-def good(path):
-    """No errors and no leaks for QEMU and for us."""
-    peer("check", "-f", "qcow2", path)
-    image("check", "-f", "qcow2", path)
-
-
-def same(path, raw, fmt="qcow2"):
-    """QEMU and we read in path what is in raw."""
-    peer("compare", "-f", fmt, "-F", "raw", path, raw)
-    image("compare", "-f", fmt, "-F", "raw", path, raw)
 
 
 def compressible(options):

@@ -60,6 +60,14 @@ static co_fn int write_incompatible(struct block_node *node, uint64_t value)
 	return res;
 }
 
+co_fn int qcow2_mark_dirty(struct block_node *node, bool dirty)
+{
+	struct qcow2 *q = node->state;
+	uint64_t others = q->h.incompatible & ~(uint64_t)QCOW2_DIRTY;
+
+	return q->h.version < 3 ? 0 : write_incompatible(node, others | (dirty ? QCOW2_DIRTY : 0));
+}
+
 co_fn int qcow2_broken(struct block_node *node, const char *what, uint64_t off)
 {
 	struct qcow2 *q = node->state;
@@ -228,10 +236,12 @@ static bool add_table(struct block_node *node, const char *what, uint64_t off, u
 }
 
 /* Where all tables are, so that nothing else is ever written there. */
-static bool find_tables(struct block_node *node, GError **error)
+bool qcow2_find_tables(struct block_node *node, GError **error)
 {
 	struct qcow2 *q = node->state;
 
+	if (q->meta)
+		g_hash_table_unref(q->meta);
 	q->meta = g_hash_table_new(NULL, NULL);
 	qcow2_add_meta(q, 0, 1);
 	if (!add_table(node, "refcount table", q->reftable.off, (uint64_t)q->reftable.n * 8, error))
@@ -251,7 +261,8 @@ static bool find_tables(struct block_node *node, GError **error)
 			return false;
 	}
 	if (q->h.snapshots)
-		qcow2_add_meta(q, q->h.snap_off, 1);
+		qcow2_add_meta(q, q->h.snap_off,
+			       (q->snap_table_len + qcow2_cluster(q) - 1) / qcow2_cluster(q));
 	return true;
 }
 
@@ -324,7 +335,7 @@ co_fn bool qcow2_start_writing(struct block_node *node, GError **error)
 		q->broken = true; /* only check writes, and it looks at the tables itself */
 		return true;
 	}
-	return find_tables(node, error) && clear_autoclear(node, error);
+	return qcow2_find_tables(node, error) && clear_autoclear(node, error);
 }
 
 co_fn void qcow2_stop_writing(struct block_node *node)

@@ -14,11 +14,14 @@ co_fn int qcow2_entries(struct block_node *node, uint64_t off, const uint8_t **d
 {
 	struct qcow2 *q = node->state;
 	uint64_t cluster = off >> q->h.cluster_bits, per = qcow2_l2_entries(q), first, at;
-	uint64_t table = q->l1.v[cluster / per] & QCOW2_OFFSET;
+	uint64_t table;
 	unsigned len = qcow2_entry_len(q);
 
-	first = cluster % per;
 	*data = NULL;
+	if (cluster / per >= q->l1.n) /* the disk became smaller while a request waited */
+		return -EIO;
+	table = q->l1.v[cluster / per] & QCOW2_OFFSET;
+	first = cluster % per;
 	*n = per - first;
 	if (!table)
 		return 0;

@@ -124,7 +124,7 @@ static co_fn int pack_and_write(struct block_node *node, uint64_t off, struct pa
 	if (res < 0)
 		return res;
 	if (p->out_len == 0)
-		return qcow2_pwritev(node, off, &iov, 0);
+		return qcow2_write(node, off, &iov);
 	while (qcow2_job_waits(q, &job))
 		continue;
 	res = write_packed(node, off, p);
@@ -142,8 +142,10 @@ co_fn int qcow2_pwrite_compressed(struct block_node *node, uint64_t off, const v
 
 	p.in = g_try_malloc0(p.in_len);
 	p.out = g_try_malloc(p.out_len);
+	co_rwlock_rdlock(&q->changing);
 	if (p.in && p.out)
 		res = pack_and_write(node, off, &p, buf, len);
+	co_rwlock_unlock(&q->changing);
 	g_free(p.in);
 	g_free(p.out);
 	return res;

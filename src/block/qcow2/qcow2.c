@@ -3,8 +3,9 @@
  * extended L2 entries or an external data file cannot be written.
  *
  * Options: "file.*" or "filename" for the image, "backing.*" for its backing file, "data-file.*"
- * for an external data file (default: as the image names it), "l2-cache-size". The L1 table is kept
- * in memory, pieces of L2 tables in a cache of bounded size.
+ * for an external data file (default: as the image names it), "l2-cache-size", "snapshot" (the
+ * number or name of an internal one to be read instead). The L1 table is kept in memory, pieces of
+ * L2 tables in a cache of bounded size.
  */
 #include "block/qcow2/qcow2.h"
 
@@ -17,7 +18,7 @@
 #include "base/log.h"
 #include "block/drivers.h"
 
-enum { PIECE = 4096 };
+enum { PIECE = 4096, NS = 1000000000 };
 static const uint64_t default_l2_cache = (uint64_t)32 << 20, max_l2_cache = (uint64_t)4 << 30;
 
 static co_fn bool read_header(struct block_node *node, GError **error)
@@ -110,6 +111,7 @@ static co_fn bool open_data_file(struct block_node *node, struct opts *options, 
 static co_fn bool qcow2_open_over(struct block_node *node, struct opts *options, GError **error)
 {
 	struct qcow2 *q = node->state;
+	const char *snapshot = opts_get(options, "snapshot");
 	uint64_t cache = default_l2_cache;
 
 	if (!opts_get_size(options, "l2-cache-size", &cache, error))
@@ -127,6 +129,10 @@ static co_fn bool qcow2_open_over(struct block_node *node, struct opts *options,
 	node->cluster_size = qcow2_cluster(q);
 	node->backing_name = g_strdup(q->h.backing_name);
 	node->backing_format = g_strdup(q->h.backing_format);
+	if (snapshot) {
+		node->writable = false;
+		return qcow2_load_snapshot(node, snapshot, error);
+	}
 	return !node->writable || qcow2_start_writing(node, error);
 }
 
@@ -168,10 +174,12 @@ static json_t *snapshots_json(const struct qcow2 *q)
 		g_autofree char *name = g_utf8_make_valid(s->name, -1);
 
 		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "id", id, "name", name,
-					"vm-state-size", (json_int_t)s->vm_state_bytes, "date-sec",
-					(json_int_t)s->date_s, "date-nsec", (json_int_t)s->date_ns,
-					"disk-size", (json_int_t)s->size));
+			list,
+			json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "id", id, "name", name,
+				  "vm-state-size", (json_int_t)s->vm_state_bytes, "date-sec",
+				  (json_int_t)s->date_s, "date-nsec", (json_int_t)s->date_ns,
+				  "vm-clock-sec", (json_int_t)(s->clock_ns / NS), "vm-clock-nsec",
+				  (json_int_t)(s->clock_ns % NS)));
 	}
 	return list;
 }
@@ -222,5 +230,8 @@ const struct block_driver block_qcow2 = {
 	.truncate = qcow2_truncate,
 	.create = qcow2_create,
 	.check = qcow2_check,
+	.snapshot = qcow2_snapshot,
+	.set_backing = qcow2_set_backing,
+	.make_empty = qcow2_make_empty,
 	.info = qcow2_info,
 };

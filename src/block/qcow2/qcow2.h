@@ -25,6 +25,8 @@ struct qcow2_snapshot {
 	uint32_t date_s, date_ns;
 	uint64_t clock_ns, vm_state_bytes, size;
 	char *id, *name;
+	uint8_t *extra; /* as it stands in the file, kept for whoever knows more of it */
+	uint32_t extra_len;
 };
 
 struct qcow2 {
@@ -38,7 +40,8 @@ struct qcow2 {
 	uint64_t unpacked_host; /* its entry's offset; 0: none */
 
 	/* For writing; see commit.c. */
-	struct co_mutex lock; /* who changes metadata holds it */
+	struct co_rwlock changing; /* held for writing by who needs all writes to have ended */
+	struct co_mutex lock;      /* who changes metadata holds it */
 	struct qcow2_table reftable;
 	uint64_t old_reftable_off;
 	struct meta_cache refs;
@@ -93,6 +96,7 @@ co_fn int qcow2_lookup(struct block_node *node, uint64_t off, struct qcow2_entry
 co_fn int qcow2_entries(struct block_node *node, uint64_t off, const uint8_t **data, uint64_t *n);
 
 /* refcount.c. With the lock held. */
+uint64_t qcow2_ref_max(const struct qcow2 *q);
 uint64_t qcow2_ref_get(const uint8_t *block, uint64_t i, unsigned order);
 void qcow2_ref_set(uint8_t *block, uint64_t i, unsigned order, uint64_t value);
 co_fn int qcow2_ref(struct block_node *node, uint64_t cluster, uint64_t *value);
@@ -112,6 +116,10 @@ co_fn bool qcow2_start_writing(struct block_node *node, GError **error);
 co_fn void qcow2_stop_writing(struct block_node *node);
 /* With the lock held: writes metadata in the order that survives a power cut. */
 co_fn int qcow2_commit(struct block_node *node, bool durable);
+/* Until the mark is taken off, whoever opens the image makes its counters anew (version 3). */
+co_fn int qcow2_mark_dirty(struct block_node *node, bool dirty);
+/* Notes where all tables are; again after they changed as a whole. */
+bool qcow2_find_tables(struct block_node *node, GError **error);
 /* Takes the lock, and makes room in the caches. */
 co_fn int qcow2_lock(struct block_node *node);
 co_fn int qcow2_flush(struct block_node *node);
@@ -128,6 +136,8 @@ void qcow2_remove_meta(struct qcow2 *q, uint64_t off, uint64_t n);
 /* write.c */
 co_fn int qcow2_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
 			unsigned flags);
+/* The same, for who holds q->changing already. */
+co_fn int qcow2_write(struct block_node *node, uint64_t off, const struct iovs *iov);
 /* Waits while another request maps one of them anew: true, look again; else it is entered. */
 co_fn bool qcow2_job_waits(struct qcow2 *q, struct qcow2_job *job);
 void qcow2_job_done(struct qcow2 *q, struct qcow2_job *job);
@@ -153,6 +163,35 @@ co_fn bool qcow2_check(struct block_node *node, unsigned fix, struct block_check
 co_fn int qcow2_preadv(struct block_node *node, uint64_t off, const struct iovs *iov);
 bool qcow2_can_unpack(unsigned codec);
 
-/* snapshot.c */
+/* snapshot_table.c */
 co_fn bool qcow2_read_snapshots(struct block_node *node, GError **error);
 void qcow2_free_snapshots(struct qcow2 *q);
+/* By its number, or else its name: the index, or -1. */
+int qcow2_find_snapshot(const struct qcow2 *q, const char *name);
+void qcow2_snapshot_clear(void *snapshot);
+/*
+ * With the lock held: writes the table of all that q->snapshots has but number skip (-1: none) to a
+ * new place, and makes the header name it.
+ */
+co_fn int qcow2_write_snapshots(struct block_node *node, int skip);
+
+/* snapshot.c */
+co_fn bool qcow2_snapshot(struct block_node *node, enum block_snapshot_op op, const char *name,
+			  GError **error);
+co_fn bool qcow2_load_snapshot(struct block_node *node, const char *name, GError **error);
+
+co_fn int qcow2_make_empty(struct block_node *node);
+
+/* rewrite.c */
+co_fn bool qcow2_set_backing(struct block_node *node, const char *name, const char *format,
+			     GError **error);
+
+/* tree.c: with the lock held, for all that an L1 table refers to. */
+enum qcow2_tree_op {
+	QCOW2_LOOK,  /* -ERANGE if a counter has no room for one more reference */
+	QCOW2_RAISE, /* one reference more, and no COPIED flags */
+	QCOW2_LOWER, /* one reference less */
+	QCOW2_LEAVE, /* the same, once no request looks at it any more */
+	QCOW2_OWN,   /* COPIED flags where there is one reference */
+};
+co_fn int qcow2_tree(struct block_node *node, struct qcow2_table *l1, enum qcow2_tree_op op);

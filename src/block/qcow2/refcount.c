@@ -83,7 +83,7 @@ co_fn int qcow2_ref(struct block_node *node, uint64_t cluster, uint64_t *value)
 	return res;
 }
 
-static uint64_t ref_max(const struct qcow2 *q)
+uint64_t qcow2_ref_max(const struct qcow2 *q)
 {
 	return q->h.refcount_order == 6 ? UINT64_MAX
 					: ((uint64_t)1 << (1 << q->h.refcount_order)) - 1;
@@ -105,7 +105,7 @@ co_fn int qcow2_ref_change(struct block_node *node, uint64_t cluster, int delta)
 	value = qcow2_ref_get(data, i, q->h.refcount_order);
 	if (delta < 0 && value == 0)
 		return qcow2_broken(node, "a cluster in use has a reference count of 0", cluster);
-	if (delta > 0 && value == ref_max(q))
+	if (delta > 0 && value == qcow2_ref_max(q))
 		return -ERANGE;
 	value += (uint64_t)(int64_t)delta;
 	qcow2_ref_set(data, i, q->h.refcount_order, value);

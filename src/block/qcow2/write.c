@@ -272,8 +272,7 @@ static co_fn int64_t write_some(struct block_node *node, uint64_t off, const str
 	return res < 0 ? res : (int64_t)p.len;
 }
 
-co_fn int qcow2_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
-			unsigned flags)
+co_fn int qcow2_write(struct block_node *node, uint64_t off, const struct iovs *iov)
 {
 	size_t done = 0;
 
@@ -284,5 +283,19 @@ co_fn int qcow2_pwritev(struct block_node *node, uint64_t off, const struct iovs
 			return (int)n;
 		done += (size_t)n;
 	}
+	return 0;
+}
+
+co_fn int qcow2_pwritev(struct block_node *node, uint64_t off, const struct iovs *iov,
+			unsigned flags)
+{
+	struct qcow2 *q = node->state;
+	int res;
+
+	co_rwlock_rdlock(&q->changing);
+	res = qcow2_write(node, off, iov);
+	co_rwlock_unlock(&q->changing);
+	if (res < 0)
+		return res;
 	return flags & BLOCK_FUA ? qcow2_flush(node) : 0;
 }

@@ -33,7 +33,7 @@ static co_fn int zero_part(struct block_node *node, uint64_t off, uint64_t len)
 	if (!zeros)
 		return -ENOMEM;
 	iov = iovs_one(&one, zeros, len);
-	res = qcow2_pwritev(node, off, &iov, 0);
+	res = qcow2_write(node, off, &iov);
 	g_free(zeros);
 	return res;
 }
@@ -90,7 +90,7 @@ static co_fn int zero_clusters(struct block_node *node, uint64_t off, uint64_t n
 	return res;
 }
 
-co_fn int qcow2_discard_zero(struct block_node *node, uint64_t off, uint64_t len)
+static co_fn int zero_range(struct block_node *node, uint64_t off, uint64_t len)
 {
 	struct qcow2 *q = node->state;
 	uint64_t size = qcow2_cluster(q), end = off + len;
@@ -107,6 +107,17 @@ co_fn int qcow2_discard_zero(struct block_node *node, uint64_t off, uint64_t len
 		res = zero_clusters(node, first, n);
 	first = MIN(first + n * size, end);
 	return res < 0 ? res : zero_part(node, first, end - first);
+}
+
+co_fn int qcow2_discard_zero(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct qcow2 *q = node->state;
+	int res;
+
+	co_rwlock_rdlock(&q->changing);
+	res = zero_range(node, off, len);
+	co_rwlock_unlock(&q->changing);
+	return res;
 }
 
 /* A longer L1 table elsewhere; the header names it in one write, then the old one is free. */
@@ -188,7 +199,7 @@ static co_fn int set_size(struct block_node *node, uint64_t len)
 	return res;
 }
 
-co_fn int qcow2_truncate(struct block_node *node, uint64_t len)
+static co_fn int resize(struct block_node *node, uint64_t len)
 {
 	struct qcow2 *q = node->state;
 	uint64_t old = node->length, shown = node->backing ? node->backing->length : 0;
@@ -201,16 +212,26 @@ co_fn int qcow2_truncate(struct block_node *node, uint64_t len)
 	if (q->h.snapshots && (len < old || q->h.version < 3))
 		return -ENOTSUP;
 	if (len < old) {
-		res = qcow2_discard_zero(node, len, old - len);
+		res = zero_range(node, len, old - len);
 		return res < 0 ? res : set_size(node, len);
 	}
 	res = make_room(node, len);
 	if (res == 0 && shown > old) {
 		/* What a longer backing file has there must not show. */
 		node->length = len;
-		res = q->h.version < 3 ? -ENOTSUP
-				       : qcow2_discard_zero(node, old, MIN(len, shown) - old);
+		res = q->h.version < 3 ? -ENOTSUP : zero_range(node, old, MIN(len, shown) - old);
 		node->length = old;
 	}
 	return res < 0 ? res : set_size(node, len);
+}
+
+co_fn int qcow2_truncate(struct block_node *node, uint64_t len)
+{
+	struct qcow2 *q = node->state;
+	int res;
+
+	co_rwlock_wrlock(&q->changing);
+	res = resize(node, len);
+	co_rwlock_unlock(&q->changing);
+	return res;
 }
