@@ -15,11 +15,11 @@ demo:		## a guest burns two discs, the host verifies them
 	@ninja -C build
 	@tools/demo
 
-check:		## every test but the long ones
+check:		## every test but the long ones; clang-tidy without its analyzer
 	@tools/setup check
 	@tools/check
 
-check-full:	## every test, and clang-tidy
+check-full:	## every test, and all of clang-tidy
 	@tools/setup all
 	@tools/check full
 
