@@ -1,8 +1,8 @@
 /*
  * Driver "null": a disk that keeps nothing, for bounds: what everything above it costs.
  *
- * Options: "size" (default 1 GiB); "read-zeroes" (on by default; off: a read leaves the buffer as it
- * is, which costs nothing but lets old memory of ours out, so it is for measuring only);
+ * Options: "size" (default 1 GiB); "read-zeroes" (on by default; off: a read leaves the buffer as
+ * it is, which costs nothing but lets old memory of ours out, so it is for measuring only);
  * "latency-ns" that every request takes.
  */
 #include <errno.h>
@@ -89,6 +89,11 @@ static co_fn int null_get_status(struct block_node *node, uint64_t off, uint64_t
 	return 0;
 }
 
+static void null_clone(struct block_node *clone)
+{
+	(void)clone; /* the state says all, and does not change */
+}
+
 const struct block_driver block_null = {
 	.name = "null",
 	.kind = BLOCK_PROTOCOL,
@@ -102,4 +107,5 @@ const struct block_driver block_null = {
 	.allocate = null_range,
 	.truncate = null_truncate,
 	.get_status = null_get_status,
+	.clone = null_clone,
 };

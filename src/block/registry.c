@@ -6,7 +6,8 @@
 #include "block/drivers.h"
 
 static const struct block_driver *const drivers[] = {
-	&block_file, &block_raw, &block_qcow2, &block_mem, &block_null, &block_log, &block_fault, NULL,
+	&block_file, &block_raw, &block_qcow2, &block_mem,
+	&block_null, &block_log, &block_fault, NULL,
 };
 
 const struct block_driver *const *block_drivers(void)

@@ -71,10 +71,10 @@ static void test_read_only(void)
 /* What is cached how goes down to the child; what becomes of zeros does not. */
 static void test_inheritance(void)
 {
-	struct block_node *node = must_open(
-		"driver=raw,cache=unsafe,cache.direct=on,detect-zeroes=on,discard=ignore,"
-		"cache.writeback=off,file.driver=mem,file.size=1M",
-		BLOCK_RDWR);
+	struct block_node *node =
+		must_open("driver=raw,cache=unsafe,cache.direct=on,detect-zeroes=on,discard=ignore,"
+			  "cache.writeback=off,file.driver=mem,file.size=1M",
+			  BLOCK_RDWR);
 
 	assert_int_equal(node->file->flags, BLOCK_RDWR | BLOCK_NO_FLUSH | BLOCK_DIRECT);
 	block_unref(node);
@@ -139,8 +139,7 @@ static void test_discard(void)
 	node = must_open("driver=mem,size=1M", BLOCK_RDWR);
 	assert_int_equal(block_pwrite(node, 0, buf, sizeof(buf), 0), 0);
 	assert_int_equal(block_discard(node, 0, 32 * KB), 0);
-	assert_int_equal(block_write_zeros(node, 32 * KB, 32 * KB, BLOCK_MAY_UNMAP | BLOCK_FUA),
-			 0);
+	assert_int_equal(block_write_zeros(node, 32 * KB, 32 * KB, BLOCK_MAY_UNMAP | BLOCK_FUA), 0);
 	assert_true(is_hole(node, 0, sizeof(buf)));
 	assert_int_equal(block_discard(node, 1024 * KB, 1), -EINVAL);
 	block_get_stats(node, &stats);
@@ -193,8 +192,8 @@ IN_LOOP(test_null)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(run_test_flags),	  cmocka_unit_test(run_test_refusals),
-		cmocka_unit_test(run_test_read_only),	  cmocka_unit_test(run_test_inheritance),
+		cmocka_unit_test(run_test_flags),         cmocka_unit_test(run_test_refusals),
+		cmocka_unit_test(run_test_read_only),     cmocka_unit_test(run_test_inheritance),
 		cmocka_unit_test(run_test_detect_zeroes), cmocka_unit_test(run_test_discard),
 		cmocka_unit_test(run_test_null),
 	};
