@@ -99,7 +99,7 @@ static void test_detect_zeroes(void)
 		const char *mode;
 		bool hole;
 	} rows[] = {{"off", false}, {"on", false}, {"unmap", true}};
-	uint8_t buf[64 * KB] = {0}, back[64 * KB];
+	uint8_t buf[8 * KB] = {0}, back[8 * KB];
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
 		g_autofree char *text =
@@ -123,7 +123,7 @@ static void test_detect_zeroes(void)
 static void test_discard(void)
 {
 	struct block_node *node = must_open("driver=mem,size=1M,discard=ignore", BLOCK_RDWR);
-	uint8_t buf[64 * KB], back[64 * KB];
+	uint8_t buf[8 * KB], back[8 * KB];
 	struct block_stats stats;
 
 	memset(buf, 1, sizeof(buf));
@@ -138,15 +138,15 @@ static void test_discard(void)
 
 	node = must_open("driver=mem,size=1M", BLOCK_RDWR);
 	assert_int_equal(block_pwrite(node, 0, buf, sizeof(buf), 0), 0);
-	assert_int_equal(block_discard(node, 0, 32 * KB), 0);
-	assert_int_equal(block_write_zeros(node, 32 * KB, 32 * KB, BLOCK_MAY_UNMAP | BLOCK_FUA), 0);
+	assert_int_equal(block_discard(node, 0, 4 * KB), 0);
+	assert_int_equal(block_write_zeros(node, 4 * KB, 4 * KB, BLOCK_MAY_UNMAP | BLOCK_FUA), 0);
 	assert_true(is_hole(node, 0, sizeof(buf)));
 	assert_int_equal(block_discard(node, 1024 * KB, 1), -EINVAL);
 	block_get_stats(node, &stats);
 	assert_int_equal(stats.discards, 2);
-	assert_int_equal(stats.discard_bytes, 64 * KB);
+	assert_int_equal(stats.discard_bytes, 8 * KB);
 	assert_int_equal(stats.writes, 1);
-	assert_int_equal(stats.write_highest, 64 * KB);
+	assert_int_equal(stats.write_highest, 8 * KB);
 	assert_int_equal(stats.errors, 0);
 	block_unref(node);
 }
