@@ -219,6 +219,8 @@ static co_fn int flush_now(struct block_node *node)
 	node->flushing = false;
 	if (res < 0) {
 		node->flush_error = res;
+		if (node->shared)
+			__atomic_store_n(&node->shared->flush_error, res, __ATOMIC_RELEASE);
 	} else {
 		node->flushed_gen = gen;
 		node->stats.flushes++;
@@ -233,9 +235,12 @@ co_fn int block_flush(struct block_node *node)
 
 	while (node->flushing && node->flushed_gen < gen && !node->flush_error)
 		co_queue_wait(&node->flush_waiting);
+	if (node->shared && !node->flush_error)
+		node->flush_error = __atomic_load_n(&node->shared->flush_error, __ATOMIC_ACQUIRE);
 	if (node->flush_error)
 		return node->flush_error;
-	if (node->flushed_gen >= gen || !node->writable)
+	/* What other loops wrote is not counted here. */
+	if (!node->writable || (node->flushed_gen >= gen && !node->shared))
 		return 0;
 	return flush_now(node);
 }

@@ -28,9 +28,9 @@ enum block_open_flags {
 		32,             /* names inside images may lead out of the image's own directory */
 	BLOCK_DAMAGED_TOO = 64, /* what marks itself as damaged is opened all the same, for check */
 	BLOCK_HEADER_ONLY =
-		128, /* only to see what it says of itself: nothing it names is opened */
-	BLOCK_DIRECT = 256,       /* past the host's page cache; children and backing files too */
-	BLOCK_NO_FLUSH = 512,     /* nothing is made durable; children too */
+		128,          /* only to see what it says of itself: nothing it names is opened */
+	BLOCK_DIRECT = 256,   /* past the host's page cache; children and backing files too */
+	BLOCK_NO_FLUSH = 512, /* nothing is made durable; children too */
 	BLOCK_WRITETHROUGH = 1024, /* every write is durable when it returns */
 	BLOCK_DISCARD_IGNORE = 2048,
 	BLOCK_DETECT_ZEROES = 4096, /* writes of zeros become such, in place */
@@ -206,9 +206,24 @@ void *block_map_shared(struct block_node *node, uint64_t off, size_t len);
 
 struct block_stats {
 	uint64_t reads, writes, flushes, read_bytes, write_bytes, errors;
-	uint64_t discards, discard_bytes; /* also of zeros */
+	uint64_t discards, discard_bytes;                                      /* also of zeros */
 	uint64_t failed_reads, failed_writes, failed_flushes, failed_discards; /* parts of errors */
 	uint64_t write_highest; /* end of the farthest write */
 	unsigned in_flight;
 };
 void block_get_stats(const struct block_node *node, struct block_stats *out);
+
+/*
+ * Several loops on one disk: a node that keeps no metadata (raw on a file or a device) can have
+ * clones that belong to other loops and share its descriptor and locks; each serves requests as if
+ * it were the node. Flushing one makes durable what completed on any, and a failed flush fails all
+ * later ones.
+ *
+ * block_share() comes first, on the node's own loop; false: it cannot have clones (it has metadata,
+ * or takes blocks larger than a guest's sector of 512 bytes, so that a write may be a
+ * read-modify-write). block_clone_on_loop() makes one for the calling coroutine's loop, where
+ * block_unref() ends it. The node outlives its clones, and while there are any its length does not
+ * change: to resize it, end them and make new ones.
+ */
+bool block_share(struct block_node *node);
+co_fn struct block_node *block_clone_on_loop(struct block_node *node);

@@ -67,6 +67,9 @@ struct block_driver {
 				       size_t len);
 	co_fn int (*get_status)(struct block_node *node, uint64_t off, uint64_t len,
 				unsigned *status, uint64_t *run);
+	/* Optional: makes of the copied state of node one for another loop; node is only read, and
+	 * outlives it. Without: there can be no clones. */
+	void (*clone)(struct block_node *clone);
 	void *(*map_shared)(struct block_node *node, uint64_t off, size_t len);
 
 	co_fn bool (*create)(struct block_node *file, const struct block_create *what,
@@ -97,6 +100,11 @@ static inline void block_epoch_advance(struct block_epoch *e)
 		e->now++;
 }
 
+/* What a node and its clones have in common. */
+struct block_shared {
+	int flush_error; /* atomic: 0, or the first */
+};
+
 struct block_node {
 	const struct block_driver *driver;
 	void *state;
@@ -114,8 +122,8 @@ struct block_node {
 	bool writable;
 	/*
 	 * Powers of 2; open() may raise them from 1. What preadv() and pwritev() get are multiples
-	 * of request_align (so the last one may reach over the end: reads give zeros there, and what
-	 * is written there is dropped) in memory aligned to memory_align; what discard(),
+	 * of request_align (so the last one may reach over the end: reads give zeros there, and
+	 * what is written there is dropped) in memory aligned to memory_align; what discard(),
 	 * discard_zero() and write_zeros() get are multiples of discard_align.
 	 */
 	unsigned request_align, memory_align, discard_align;
@@ -130,6 +138,8 @@ struct block_node {
 	struct co_queue flush_waiting;
 	int flush_error;
 	bool flushing;
+	struct block_shared *shared; /* with clones: the first node's, which frees it */
+	bool is_clone;
 	struct align_state *align; /* align.c's */
 };
 

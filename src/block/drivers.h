@@ -6,6 +6,7 @@
 extern const struct block_driver block_file;
 extern const struct block_driver block_raw;
 extern const struct block_driver block_mem;
+extern const struct block_driver block_null;
 extern const struct block_driver block_log;
 extern const struct block_driver block_fault;
 extern const struct block_driver block_qcow2;

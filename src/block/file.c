@@ -146,7 +146,7 @@ static co_fn void file_close(struct block_node *node)
 			munmap(file->maps[i].p, file->maps[i].len);
 		}
 	}
-	if (job.fd < 0)
+	if (job.fd < 0 || node->is_clone)
 		return;
 	res = job_run(close_run, &job);
 	if (res < 0 && node->writable)
@@ -188,7 +188,7 @@ static co_fn int transfer_rest(struct block_node *node, bool write, uint64_t off
 		if (done % node->request_align)
 			return -EIO;
 		res = write ? co_pwritev(fd, v, n, off + done, rw_flags)
-				: co_preadv(fd, v, n, off + done);
+			    : co_preadv(fd, v, n, off + done);
 
 		if (res == -EINTR || res == -EAGAIN)
 			continue;
@@ -477,6 +477,16 @@ static void *file_map_shared(struct block_node *node, uint64_t off, size_t len)
 	return p;
 }
 
+static void file_clone(struct block_node *clone)
+{
+	struct file *file = clone->state;
+	bool local = file->at_once.local;
+
+	file->at_once = (struct file_inline){.local = local};
+	file->data_start = file->data_end = 0;
+	memset(file->maps, 0, sizeof(file->maps));
+}
+
 const struct block_driver block_file = {
 	.name = "file",
 	.kind = BLOCK_PROTOCOL,
@@ -492,5 +502,6 @@ const struct block_driver block_file = {
 	.allocate = file_allocate,
 	.truncate = file_truncate,
 	.get_status = file_get_status,
+	.clone = file_clone,
 	.map_shared = file_map_shared,
 };

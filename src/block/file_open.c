@@ -54,9 +54,10 @@ static int open_fd(struct file_open *job)
 {
 	int more = (job->create ? O_CREAT | O_EXCL : 0) | (job->direct ? O_DIRECT : 0);
 
-	job->step = job->create	   ? "cannot create it"
-		    : job->beneath ? "cannot be opened beneath the folder of the image that names it"
-				   : "cannot open it";
+	job->step = job->create ? "cannot create it"
+		    : job->beneath
+			    ? "cannot be opened beneath the folder of the image that names it"
+			    : "cannot open it";
 	job->writable = job->write;
 	job->fd = open_as(job, more | (job->write ? O_RDWR : O_RDONLY));
 	if (job->fd < 0 && job->write && job->auto_rdonly && !job->create && is_refusal(errno)) {

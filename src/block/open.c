@@ -54,6 +54,8 @@ static co_fn void node_close(struct block_node *node)
 	g_free(node->backing_format);
 	g_free(node->allow_refs);
 	align_free(node);
+	if (!node->is_clone)
+		g_free(node->shared);
 	g_free(node);
 }
 

@@ -178,6 +178,15 @@ static void *raw_map_shared(struct block_node *node, uint64_t off, size_t len)
 	return block_map_shared(node->file, raw->start + off, len);
 }
 
+/* The guard looks at sectors that a guest writes as a whole, so each clone has its own lock. */
+static void raw_clone(struct block_node *clone)
+{
+	struct raw *raw = clone->state;
+
+	raw->first_sector = (struct co_mutex){0};
+	raw->refusals = (struct log_limit){0};
+}
+
 const struct block_driver block_raw = {
 	.name = "raw",
 	.kind = BLOCK_FORMAT,
@@ -190,6 +199,7 @@ const struct block_driver block_raw = {
 	.discard = raw_discard,
 	.allocate = raw_allocate,
 	.truncate = raw_truncate,
+	.clone = raw_clone,
 	.map_shared = raw_map_shared,
 	.create = raw_create,
 };

@@ -6,9 +6,9 @@
 #include "block/drivers.h"
 
 static const struct block_driver *const drivers[] = {
-	&block_file, &block_raw, &block_qcow2,    &block_vmdk,         &block_uimage,
-	&block_mem,  &block_log, &block_fault,    &block_vdi,          &block_vpc,
-	&block_vhdx, &block_nbd, &block_throttle, &block_copy_on_read, NULL,
+	&block_file,     &block_raw,          &block_qcow2, &block_vmdk, &block_uimage, &block_mem,
+	&block_log,      &block_fault,        &block_vdi,   &block_vpc,  &block_vhdx,   &block_nbd,
+	&block_throttle, &block_copy_on_read, &block_null,  NULL,
 };
 
 const struct block_driver *const *block_drivers(void)

@@ -62,7 +62,8 @@ static co_fn int check_on_loop(const struct args *a, void *arg)
 	unsigned fix = !repair                  ? 0
 		       : !strcmp(repair, "all") ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS
 						: BLOCK_FIX_LEAKS;
-	unsigned flags = BLOCK_HEADER_ONLY | BLOCK_UNSHARE_WRITE | (fix ? BLOCK_RDWR | BLOCK_DAMAGED_TOO : 0);
+	unsigned flags = BLOCK_HEADER_ONLY | BLOCK_UNSHARE_WRITE |
+			 (fix ? BLOCK_RDWR | BLOCK_DAMAGED_TOO : 0);
 	struct block_check r = {.tell = image_wants_json(a) ? NULL : print_finding};
 	GError *error = NULL;
 	struct block_node *node = image_open(a, args_operand(a, 0), NULL, flags, &error);

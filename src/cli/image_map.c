@@ -72,7 +72,8 @@ static co_fn int walk(struct block_node *node, json_t *list)
 static co_fn int map_on_loop(const struct args *a, void *arg)
 {
 	GError *error = NULL;
-	struct block_node *node = image_open(a, args_operand(a, 0), NULL, BLOCK_UNSHARE_WRITE, &error);
+	struct block_node *node =
+		image_open(a, args_operand(a, 0), NULL, BLOCK_UNSHARE_WRITE, &error);
 	json_t *list = image_wants_json(a) ? json_array() : NULL;
 	int res;
 

@@ -47,7 +47,8 @@ static co_fn bool resize(const struct args *a, struct block_node *node, GError *
 static co_fn int resize_on_loop(const struct args *a, void *arg)
 {
 	GError *error = NULL;
-	struct block_node *node = image_open(a, args_operand(a, 0), NULL, BLOCK_RDWR | BLOCK_UNSHARE_WRITE, &error);
+	struct block_node *node =
+		image_open(a, args_operand(a, 0), NULL, BLOCK_RDWR | BLOCK_UNSHARE_WRITE, &error);
 	bool ok;
 
 	(void)arg;

@@ -84,8 +84,7 @@ static const struct block_driver strict_driver = {
 
 static struct block_node *strict_new(unsigned flags)
 {
-	struct block_node *node =
-		block_new_over(&strict_driver, block_mem_new(LENGTH, NULL, 0));
+	struct block_node *node = block_new_over(&strict_driver, block_mem_new(LENGTH, NULL, 0));
 
 	node->request_align = ALIGN;
 	node->memory_align = MEMORY;
@@ -288,8 +287,7 @@ static char *direct_path;
 static void test_direct_file(void)
 {
 	GError *error = NULL;
-	g_autofree char *text =
-		g_strdup_printf("driver=file,cache=none,filename=%s", direct_path);
+	g_autofree char *text = g_strdup_printf("driver=file,cache=none,filename=%s", direct_path);
 	struct block_node *node = open_text(text, BLOCK_RDWR, &error);
 	g_autofree char *content = NULL;
 	uint8_t *all;
