@@ -114,7 +114,7 @@ struct block_node {
 	char *backing_name, *backing_format;
 	uint64_t cluster_size;
 	bool compressed_only; /* takes whole clusters, once each, in order; see block.h */
-	uint64_t file_id[2]; /* device and inode of a host file, for finding loops */
+	uint64_t file_id[2];  /* device and inode of a host file, for finding loops */
 	struct loop *loop;
 	char *name;
 	uint64_t length;

@@ -114,29 +114,33 @@ static bool check_header(const struct uimage *u, uint64_t file_len, GError **err
 	uint8_t copy[HEAD_LEN];
 	uint32_t crc;
 
-	if (field(u, UI_MAGIC) != MAGIC)
+	if (field(u, UI_MAGIC) != MAGIC) {
 		return err_set(error, EINVAL,
 			       "uimage: the magic number at offset 0 is %08" PRIx32
 			       "; must be %08x",
 			       field(u, UI_MAGIC), MAGIC);
+	}
 	memcpy(copy, u->head, sizeof(copy));
 	put_be32(copy + UI_HEAD_CRC, 0);
 	crc = (uint32_t)crc32(0, copy, sizeof(copy));
-	if (crc != field(u, UI_HEAD_CRC))
+	if (crc != field(u, UI_HEAD_CRC)) {
 		return err_set(error, EINVAL,
 			       "uimage: the header's checksum at offset %d is %08" PRIx32
 			       ", and the header has %08" PRIx32,
 			       UI_HEAD_CRC, field(u, UI_HEAD_CRC), crc);
-	if (field(u, UI_SIZE) > file_len - HEAD_LEN)
+	}
+	if (field(u, UI_SIZE) > file_len - HEAD_LEN) {
 		return err_set(error, EINVAL,
 			       "uimage: the size of the data at offset %d is %" PRIu32
 			       ", and the file has %" PRIu64 " bytes behind the header",
 			       UI_SIZE, field(u, UI_SIZE), file_len - HEAD_LEN);
+	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
-		if (u->head[kinds[i].off] == 0)
+		if (u->head[kinds[i].off] == 0) {
 			return err_set(error, EINVAL,
 				       "uimage: %s at offset %u is 0, which means none",
 				       kinds[i].name, kinds[i].off);
+		}
 	}
 	return true;
 }
@@ -146,10 +150,11 @@ static co_fn bool read_head(struct block_node *node, GError **error)
 	struct uimage *u = node->state;
 	int res;
 
-	if (node->file->length < HEAD_LEN)
+	if (node->file->length < HEAD_LEN) {
 		return err_set(error, EINVAL,
 			       "uimage: the file has %" PRIu64 " bytes, fewer than the header's %d",
 			       node->file->length, HEAD_LEN);
+	}
 	res = block_pread(node->file, 0, u->head, HEAD_LEN);
 	if (res < 0)
 		return err_set_errno(error, -res, "uimage: the header cannot be read");
@@ -274,10 +279,11 @@ static co_fn bool read_list(struct block_node *node, GError **error)
 
 	while (ok && n < most && get_be32(list + (size_t)n * ENTRY))
 		n++;
-	if (ok && n == most)
+	if (ok && n == most) {
 		ok = err_set(error, EINVAL,
 			     "uimage: the list of sizes at offset %d has no end in %u entries",
 			     HEAD_LEN, most);
+	}
 	off = (n + UINT64_C(1)) * ENTRY;
 	for (unsigned i = 0; ok && i < n; i++) {
 		struct part p = {HEAD_LEN + off, get_be32(list + (size_t)i * ENTRY)};

@@ -151,7 +151,8 @@ static uint64_t count_overlaps(uint32_t *v, size_t n, uint64_t len)
 {
 	uint64_t found = 0;
 
-	qsort(v, n, sizeof(*v), by_value);
+	if (n > 1) /* v may be NULL */
+		qsort(v, n, sizeof(*v), by_value);
 	for (size_t i = 1; i < n; i++)
 		found += v[i] && v[i - 1] && v[i] - v[i - 1] < len;
 	return found;

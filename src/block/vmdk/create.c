@@ -87,11 +87,12 @@ static bool parse_options(const struct block_create *what, struct plan *p, GErro
 	p->subformat = subformat;
 	if (compat6)
 		p->hw_version = hw ? p->hw_version : COMPAT6;
-	if (format && strcmp(format, "vmdk") != 0)
+	if (format && strcmp(format, "vmdk") != 0) {
 		return err_set(error, EINVAL,
 			       "the backing file's format \"%s\": must be vmdk, as the image "
 			       "stores its content id",
 			       format);
+	}
 	return check_options(p, compat6, hw, error);
 }
 
@@ -158,11 +159,12 @@ static bool lay_out(const struct plan *p, uint64_t bytes, struct vmdk_header *h,
 				  .text = VMDK_TEXT_SECTOR,
 				  .text_len = VMDK_TEXT_SECTORS,
 				  .table = VMDK_MAX_TABLE};
-	if ((h->capacity + covers - 1) / covers > VMDK_MAX_DIRECTORY)
+	if ((h->capacity + covers - 1) / covers > VMDK_MAX_DIRECTORY) {
 		return err_set(error, EFBIG,
 			       "%" PRIu64 " bytes need a grain directory of more "
 			       "than 16 MiB",
 			       bytes);
+	}
 	h->directory_len = (uint32_t)((h->capacity + covers - 1) / covers);
 	if (p->subformat == STREAM) {
 		h->flags |= VMDK_COMPRESSED | VMDK_MARKERS;

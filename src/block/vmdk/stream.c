@@ -146,10 +146,11 @@ co_fn bool vmdk_stream_open(struct block_node *node, struct vmdk_extent *e, GErr
 	for (uint32_t i = 0; i < e->h.directory_len; i++)
 		empty = empty && !e->directory[i];
 	if (!empty) {
-		if (!(node->flags & BLOCK_AUTO_RDONLY))
+		if (!(node->flags & BLOCK_AUTO_RDONLY)) {
 			return err_set(error, EROFS,
 				       "vmdk: a stream of compressed grains is written once, and "
 				       "this one is complete; open it read-only");
+		}
 		node->writable = false;
 		return true;
 	}

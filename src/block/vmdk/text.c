@@ -265,7 +265,7 @@ bool vmdk_parse_text(const char *p, size_t len, uint64_t at, struct vmdk_text *t
 {
 	GError *why = NULL;
 	struct reader r = {.text = p, .p = p, .at = at, .error = &why};
-	const char *end = p + strnlen(p, len);
+	const char *end = len ? p + strnlen(p, len) : p;
 	bool ok = true;
 
 	*t = (struct vmdk_text){.parent_cid = VMDK_NO_PARENT};

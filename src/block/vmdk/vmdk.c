@@ -32,11 +32,12 @@ static co_fn bool read_text(struct block_node *node, uint64_t off, uint64_t len,
 	res = block_pread(node->file, off, v->raw, len);
 	if (res < 0)
 		return err_set_errno(error, -res, "vmdk: the descriptor cannot be read");
-	if (off > 0 && (len == 0 || !*v->raw))
+	if (off > 0 && (len == 0 || !*v->raw)) {
 		return err_set(error, EINVAL,
 			       "vmdk: has no descriptor at offset %" PRIu64
 			       ": it is an extent of a disk whose descriptor is another file",
 			       off);
+	}
 	return vmdk_parse_text(v->raw, len, off, &v->text, error);
 }
 
@@ -85,10 +86,11 @@ static co_fn bool open_text(struct block_node *node, struct opts *options, GErro
 {
 	struct vmdk *v = node->state;
 
-	if (node->file->length > VMDK_MAX_TEXT)
+	if (node->file->length > VMDK_MAX_TEXT) {
 		return err_set(error, EINVAL,
 			       "vmdk: begins neither with \"KDMV\" nor is it a descriptor, which "
 			       "has at most 1 MiB");
+	}
 	if (!read_text(node, 0, node->file->length, error) || !check_type(v, error))
 		return false;
 	vmdk_list_extents(node);
@@ -165,7 +167,7 @@ static co_fn void vmdk_close(struct block_node *node)
 
 	if (v->extents && v->opened && node->writable)
 		vmdk_flush(node);
-	for (uint32_t i = 0; i < v->n; i++) {
+	for (uint32_t i = 0; v->extents && i < v->n; i++) {
 		struct vmdk_extent *e = &v->extents[i];
 
 		if (e->grown && !e->stream)

@@ -122,7 +122,7 @@ static co_fn int read_side(struct block_node *node, struct vmdk_extent *e, uint6
 			   uint64_t len, struct iovec *side)
 {
 	struct iovs iov = {side, 1, len};
-	uint32_t entry;
+	uint32_t entry = VMDK_UNUSED;
 	int res;
 
 	*side = (struct iovec){0};
@@ -273,7 +273,7 @@ static co_fn int zero_part(struct block_node *node, struct vmdk_extent *e, uint6
 {
 	struct iovec one;
 	struct iovs iov;
-	uint32_t entry;
+	uint32_t entry = VMDK_UNUSED;
 	void *zeros;
 	int res = lookup(e, off, &entry);
 
@@ -298,7 +298,7 @@ static co_fn int zero_grains(struct block_node *node, struct vmdk_extent *e, uin
 
 	for (uint64_t i = 0; i < n && res == 0; i++) {
 		uint64_t at = off + i * vmdk_grain(e);
-		uint32_t entry;
+		uint32_t entry = VMDK_UNUSED;
 
 		res = lookup(e, at, &entry);
 		if (res == 0 && !reads_zero(node, e, entry, e->start + at))
