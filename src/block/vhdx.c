@@ -348,9 +348,14 @@ static co_fn bool vhdx_check(struct block_node *node, unsigned fix, struct block
 	struct vhdx *v = node->state;
 
 	r->end_offset = v->regions_end;
+	for (uint64_t i = 0; v->b.has_parent && i < v->b.n; i += v->chunk) {
+		uint64_t at = bitmap_at(v, i / v->chunk);
+
+		if (at && at < node->file->length)
+			r->end_offset = MAX(r->end_offset, at + VHDX_MIB);
+	}
 	check_states(node, r, error);
-	/* Bitmaps lie somewhere behind the blocks, too. */
-	return blocks_check(node, v->b.has_parent ? 0 : fix, 0, r, error);
+	return blocks_check(node, fix, 0, r, error);
 }
 
 const struct block_driver block_vhdx = {
