@@ -41,8 +41,8 @@ struct block_driver {
 	co_fn bool (*open)(struct block_node *node, struct opts *options, GError **error);
 	/* The same for a node whose file child is there already. */
 	co_fn bool (*open_over)(struct block_node *node, struct opts *options, GError **error);
-	/* The backing file is open: whether it is the one that the image was made for. Pure. */
-	bool (*check_backing)(struct block_node *node, GError **error);
+	/* node->backing has been opened: whether it is what the image was made upon. */
+	co_fn bool (*check_backing)(struct block_node *node, GError **error);
 	co_fn void (*close)(struct block_node *node);
 
 	/* Instead of reading: where the bytes are. Yields only for metadata not in memory. The core

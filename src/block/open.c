@@ -201,9 +201,8 @@ static co_fn bool open_backing(struct block_node *top, struct block_node *node,
 	if (find_same(top, node->backing))
 		return err_set(error, ELOOP, "%s: its backing file \"%s\" is itself above it",
 			       node->name, node->backing->name);
-	if (node->driver->check_backing && !node->driver->check_backing(node, error))
-		return err_prefix(error, "%s", node->name);
-	return true;
+	return !node->driver->check_backing || node->driver->check_backing(node, error) ||
+	       err_prefix(error, "%s", node->name);
 }
 
 co_fn struct block_node *block_open(struct opts *options, unsigned flags, GError **error)
