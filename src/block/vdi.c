@@ -192,13 +192,19 @@ static bool check_sizes(const struct vdi *v, uint64_t file_len, GError **error)
 	return true;
 }
 
-/* Indices are below the number of blocks: no file has more. */
-static bool check_entries(const struct vdi *v, struct block_check *r, GError **error)
+/*
+ * Indices are below the number of blocks: no file has more, but one whose growing was cut off
+ * between moving its first blocks and the longer map.
+ */
+static bool check_entries(const struct block_node *node, struct block_check *r, GError **error)
 {
+	const struct vdi *v = node->state;
+
 	for (uint64_t i = 0; i < v->b.n; i++) {
 		uint32_t entry = get_le32(v->map.raw + i * 4);
 
-		if (entry < v->b.n || entry >= DISCARDED)
+		if (entry < v->b.n || entry >= DISCARDED ||
+		    v->data_off + (entry + 1) * v->b.size <= node->file->length)
 			continue;
 		if (!r) {
 			return err_set(error, EINVAL,
@@ -258,7 +264,7 @@ static co_fn bool vdi_open_over(struct block_node *node, struct opts *options, G
 		return err_set_errno(error, -res, "vdi: the block map cannot be read");
 	if (node->flags & BLOCK_HEADER_ONLY)
 		return true;
-	return check_entries(v, NULL, error) && blocks_start(node, error);
+	return check_entries(node, NULL, error) && blocks_start(node, error);
 }
 
 static co_fn bool vdi_open(struct block_node *node, struct opts *options, GError **error)
@@ -338,9 +344,7 @@ static co_fn bool check_count(struct block_node *node, unsigned fix, struct bloc
 static co_fn bool vdi_check(struct block_node *node, unsigned fix, struct block_check *r,
 			    GError **error)
 {
-	struct vdi *v = node->state;
-
-	return check_entries(v, r, error) && blocks_check(node, fix, 0, r, error) &&
+	return check_entries(node, r, error) && blocks_check(node, fix, 0, r, error) &&
 	       check_count(node, fix, r, error);
 }
 

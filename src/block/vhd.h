@@ -83,7 +83,7 @@ char *vhd_path(const uint8_t *text, size_t len, bool big_endian, bool last);
 
 /* vhd_parent.c. The options are those of the node: the user may say which it is. */
 co_fn bool vhd_find_parent(struct block_node *node, struct opts *options, GError **error);
-bool vhd_check_parent(struct block_node *node, GError **error);
+co_fn bool vhd_check_parent(struct block_node *node, GError **error);
 co_fn int vhd_map_parts(struct block_node *node, uint64_t off, uint64_t len,
 			struct block_extent *out);
 /* Which of the blocks under the range are all here becomes known. */

@@ -159,25 +159,13 @@ static co_fn int set_size(struct block_node *node, uint64_t end, uint64_t len)
 	res = vhd_put_footer(node, end);
 	if (res == 0)
 		res = block_flush(node->file);
-	if (res == 0 && v->type != VHD_FIXED)
+	if (res == 0)
 		res = block_pwrite(node->file, 0, v->footer, VF_LEN, 0);
 	if (res == 0)
 		res = block_flush(node->file);
 	if (res < 0)
 		memcpy(v->footer, old, VF_LEN);
 	return res;
-}
-
-/* The footer's old place becomes part of the disk. */
-static co_fn int grow_fixed(struct block_node *node, uint64_t len)
-{
-	struct vhd *v = node->state;
-	uint64_t old = v->footer_off;
-	int res = set_size(node, len, len);
-
-	if (res == 0)
-		res = block_discard_zero(node->file, old, VF_LEN);
-	return res < 0 ? res : block_flush(node->file);
 }
 
 /* A longer table behind everything else; the first sector of the header names it in one write. */
@@ -245,15 +233,14 @@ co_fn int vhd_truncate(struct block_node *node, uint64_t len)
 
 	if (len % VHD_SECTOR)
 		return -EINVAL;
-	if (len < node->length || v->type == VHD_DIFFERENCING)
+	/* Of a fixed disk no moment may be without a footer at the end, and a longer file begins
+	 * with one. A child would show what its parent has behind the old end. */
+	if (len < node->length || v->type != VHD_DYNAMIC)
 		return -ENOTSUP;
 	if (len > VHD_MAX_SIZE)
 		return -EFBIG;
 	co_mutex_lock(&v->b.lock);
-	if (v->b.broken)
-		res = -EIO;
-	else
-		res = v->type == VHD_FIXED ? grow_fixed(node, len) : grow_dynamic(node, len);
+	res = v->b.broken ? -EIO : grow_dynamic(node, len);
 	co_mutex_unlock(&v->b.lock);
 	return res;
 }

@@ -106,7 +106,7 @@ co_fn bool vhd_find_parent(struct block_node *node, struct opts *options, GError
 	       err_set(error, ENOMEM, "vpc: no memory for %" PRIu64 " blocks", v->b.n);
 }
 
-bool vhd_check_parent(struct block_node *node, GError **error)
+co_fn bool vhd_check_parent(struct block_node *node, GError **error)
 {
 	const struct vhd *v = node->state, *p = node->backing->state;
 

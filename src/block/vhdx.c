@@ -218,14 +218,19 @@ static co_fn bool vhdx_open(struct block_node *node, struct opts *options, GErro
 	return block_open_child(node, options, error) && vhdx_open_over(node, options, error);
 }
 
-/* Everything is in its place: the log is empty. */
+/* Everything is in its place: the log is empty. It speaks of the length that the file has now, so
+ * that comes before the file becomes shorter. */
 static co_fn int empty_log(struct block_node *node)
 {
 	struct vhdx *v = node->state;
-	int res = block_flush(node->file);
+	int res = blocks_flush(node);
 
+	if (res == 0)
+		res = block_flush(node->file);
+	if (res < 0 || vhdx_guid_is_zero(v->head + XH_LOG_GUID))
+		return res;
 	memset(v->head + XH_LOG_GUID, 0, VHDX_GUID);
-	return res < 0 ? res : vhdx_write_headers(node);
+	return vhdx_write_headers(node);
 }
 
 static co_fn void vhdx_close(struct block_node *node)
@@ -233,10 +238,11 @@ static co_fn void vhdx_close(struct block_node *node)
 	struct vhdx *v = node->state;
 	int res = 0;
 
-	blocks_stop(node, 0);
-	if (node->file && v->b.driver && node->writable && !v->b.broken &&
-	    !vhdx_guid_is_zero(v->head + XH_LOG_GUID))
+	if (node->file && v->b.driver && node->writable && !v->b.broken)
 		res = empty_log(node);
+	if (res < 0)
+		v->b.broken = true;
+	blocks_stop(node, 0);
 	if (res < 0)
 		log_line(LOG_ERROR, "block", "%s: vhdx: closing: %s", node->name, strerror(-res));
 	vhdx_free_changes(v);
@@ -348,9 +354,14 @@ static co_fn bool vhdx_check(struct block_node *node, unsigned fix, struct block
 	struct vhdx *v = node->state;
 
 	r->end_offset = v->regions_end;
+	for (uint64_t i = 0; v->b.has_parent && i < v->b.n; i += v->chunk) {
+		uint64_t at = bitmap_at(v, i / v->chunk);
+
+		if (at && at < node->file->length)
+			r->end_offset = MAX(r->end_offset, at + VHDX_MIB);
+	}
 	check_states(node, r, error);
-	/* Bitmaps lie somewhere behind the blocks, too. */
-	return blocks_check(node, v->b.has_parent ? 0 : fix, 0, r, error);
+	return blocks_check(node, fix, 0, r, error);
 }
 
 const struct block_driver block_vhdx = {

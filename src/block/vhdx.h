@@ -141,7 +141,7 @@ bool vhdx_guid_is_zero(const uint8_t *guid);
 /* vhdx_meta.c */
 co_fn bool vhdx_read_metadata(struct block_node *node, GError **error);
 bool vhdx_find_parent(struct block_node *node, struct opts *options, GError **error);
-bool vhdx_check_parent(struct block_node *node, GError **error);
+co_fn bool vhdx_check_parent(struct block_node *node, GError **error);
 
 /* vhdx_log.c. Replays into the file, or into v->replayed where that cannot be written. */
 co_fn bool vhdx_replay(struct block_node *node, GError **error);

@@ -255,7 +255,7 @@ static bool is_guid(const uint8_t *text, size_t len, const uint8_t *g)
 	return said && !g_ascii_strcasecmp(said, wanted);
 }
 
-bool vhdx_check_parent(struct block_node *node, GError **error)
+co_fn bool vhdx_check_parent(struct block_node *node, GError **error)
 {
 	static const char *const keys[] = {"parent_linkage", "parent_linkage2"};
 	const struct vhdx *v = node->state, *p = node->backing->state;

@@ -109,9 +109,10 @@ def test_sizes(tmp_path, size):
     """The block size that a size leads to is QEMU's."""
     ours, theirs = tmp_path / "a.vhdx", tmp_path / "b.vhdx"
     image("create", "-f", "vhdx", ours, size)
-    VHDX.good(ours)
+    image("check", ours)
     if size == "0":
-        return
+        return                                       # QEMU refuses such
+    VHDX.good(ours)
     peer("create", "-f", "vhdx", "-o", "block_state_zero=off", theirs, size)
     for key in ("virtual-size", "cluster-size"):
         assert info(ours)[key] == info(theirs)[key]
@@ -137,13 +138,19 @@ def test_random_operations(tmp_path, options, request):
 def test_beyond_the_first_chunk(tmp_path):
     """Entries of bitmap blocks stand between those of blocks, 4096 blocks of 1 MiB apart."""
     path, model = tmp_path / "a.vhdx", tmp_path / "m.raw"
-    run("truncate", "-s", "13G", model)
-    for n in range(0, 13):
-        peer_io(model, f"write -P {n + 1} {n * 1024}M 70k", f"write -P {n + 101} {n * 1024 + 1023}M 1M", fmt="raw")
-    for make in (VHDX.ours, VHDX.theirs):
-        make(path, model, "block_size=1M")
-        VHDX.good(path)
-        VHDX.same(path, model)
+    spots = [(n + 1, at) for n, at in enumerate((0, 4094 * MIB, 4095 * MIB, 4096 * MIB, 8191 * MIB, 8192 * MIB, 8999 * MIB))]
+    writes = [f"write -P {fill} {at} 1M" for fill, at in spots]
+    reads = [f"read -P {fill} {at} 1M" for fill, at in spots]
+    run("truncate", "-s", "9000M", model)
+    peer_io(model, *writes, fmt="raw")
+    VHDX.ours(path, model, "block_size=1M")
+    VHDX.good(path)
+    assert "failed" not in peer_io(path, *reads, fmt="vhdx")
+    path.unlink()
+    peer("create", "-f", "vhdx", "-o", "block_size=1M", path, "9000M")
+    peer_io(path, *writes, fmt="vhdx")
+    VHDX.good(path)
+    image("compare", "-F", "raw", path, model)       # QEMU would read all of it
 
 
 @pytest.mark.parametrize("options", ["block_size=1M", "subformat=fixed,block_size=1M", "block_size=32M"])
@@ -162,7 +169,11 @@ def test_growing(tmp_path, raw, options):
             for target, fmt in ((path, "vhdx"), (model, "raw")):
                 peer_io(target, f"write -P 7 {size - 70144} 512", fmt=fmt)
             VHDX.good(path)
-            VHDX.same(path, model)
+            image("compare", "-F", "raw", path, model)
+            if size < MIB * 1000:                    # QEMU reads all of it
+                VHDX.same(path, model)
+            else:
+                assert "failed" not in peer_io(path, f"read -P 7 {size - 70144} 512", f"read -P 0 {8 * MIB} 1M", fmt="vhdx")
         assert "cannot be changed" in image("resize", "--shrink", path, "1M", status=1)
         path.unlink()
 
@@ -247,7 +258,7 @@ def test_logs_of_others(tmp_path, case):
         "torn": [(0, entry(9, 0, (BAT, table))), (0x2000, entry(10, 0, (BAT, junk))[:-100] + b"x" * 100)],
         "zero": [(0, entry(9, 0, (BAT, junk), (BAT, SECTOR), (BAT, table)))],
         "tail inside": [(0, entry(9, 0, (BAT, junk))), (0x2000, entry(10, 0x2000, (BAT, table)))],
-        "longer": [(0, entry(9, 0, (BAT, table), last=length + MIB))],
+        "longer": [(0, entry(9, 0, (BAT, table), last=length + MIB // 2))],
     }[case]
     with_log(path, GUID, entries)
     image("compare", "-F", "raw", path, model)
@@ -256,7 +267,7 @@ def test_logs_of_others(tmp_path, case):
     image("check", "-r", "all", path)
     VHDX.good(path)
     VHDX.same(path, model)
-    assert path.stat().st_size == length + (MIB if case == "longer" else 0)
+    assert path.stat().st_size == length + (MIB // 2 if case == "longer" else 0)
     if case == "tail inside":
         peer_too = False                             # it wants the tail to be the first of the run
     if peer_too:
@@ -288,8 +299,7 @@ def test_logs_that_lie(tmp_path):
         struct.pack_into(kind, entry, off, value)
         sealed(entry, 0, len(entry))
         with_log(path, GUID, [(0, bytes(entry))])
-        text = image("map", path, preexec_fn=limits)  # no entry is valid: there is nothing to replay
-        assert "0x0000" in text or "zero" in text or text
+        image("map", path, preexec_fn=limits)        # no entry is valid: there is nothing to replay
         assert info(path)["format-specific"]["data"]["log-dirty"]
 
 
@@ -349,8 +359,6 @@ def test_headers_that_lie(tmp_path, name):
     path = tmp_path / "a.vhdx"
     image("create", "-f", "vhdx", path, "5M")
     bad = lie(path, *LIES[name])
-    if name == "version":                            # the other header must not be better
-        pass
     for command in (["info"], ["check"], ["map"], ["check", "-r", "all"], ["resize"]):
         text = image(*command, "-f", "vhdx", bad, *(["6M"] if command == ["resize"] else []), status=1,
                      preexec_fn=limits)

@@ -160,7 +160,16 @@ def test_lost_footer(tmp_path):
         VPC.same(path, model)
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+def test_fixed_does_not_grow(tmp_path, raw):
+    """Its footer would have to move and the file to grow in one step."""
+    path = tmp_path / "a.vhd"
+    VPC.ours(path, raw, "subformat=fixed")
+    before = path.read_bytes()
+    assert "cannot be changed" in image("resize", "-f", "vpc", path, "9M", status=1)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("options", ["", "force_size=on"])
 def test_growing(tmp_path, raw, options):
     for make in (VPC.ours, VPC.theirs):
         path, model = tmp_path / "a.vhd", tmp_path / "model.raw"
