@@ -55,10 +55,11 @@ bool blklog_get_head(const uint8_t *in, uint64_t *disk_length, GError **error)
 	if (get_le32(in + HEAD_CRC) != crc32c(0, in, HEAD_CRC))
 		return err_set(error, EINVAL, "the header of the write log is damaged");
 	if (get_le32(in + HEAD_VERSION) != VERSION ||
-	    get_le32(in + HEAD_OWN_LEN) != BLKLOG_HEAD_LEN)
+	    get_le32(in + HEAD_OWN_LEN) != BLKLOG_HEAD_LEN) {
 		return err_set(error, ENOTSUP,
 			       "version %" PRIu32 " of the write log at offset %d, must be %d",
 			       get_le32(in + HEAD_VERSION), HEAD_VERSION, VERSION);
+	}
 	*disk_length = get_le64(in + HEAD_DISK_LENGTH);
 	return true;
 }

@@ -291,7 +291,6 @@ static int64_t call_library(struct nbd_conn *c, struct nbd_piece *p)
 	case NBD_READ: return nbd_aio_pread_structured(c->h, p->buf, p->len, p->off, part, done, 0);
 	case NBD_WRITE: return nbd_aio_pwrite(c->h, p->buf, p->len, p->off, done, flags);
 	case NBD_ZERO: return nbd_aio_zero(c->h, p->len, p->off, done, flags);
-	case NBD_TRIM: return nbd_aio_trim(c->h, p->len, p->off, done, flags);
 	case NBD_FLUSH: return nbd_aio_flush(c->h, done, 0);
 	case NBD_STATUS:
 		return nbd_aio_block_status(c->h, p->len, p->off, got, done,
@@ -467,13 +466,10 @@ static bool get_facts(struct nbd_conn *c, GError **error)
 	struct nbd_handle *h = c->h;
 	struct nbd_facts f = {
 		.readonly = nbd_is_read_only(h) != 0,
-		.rotational = nbd_is_rotational(h) > 0,
 		.structured = nbd_get_structured_replies_negotiated(h) > 0,
 		.can_flush = nbd_can_flush(h) > 0,
 		.can_fua = nbd_can_fua(h) > 0,
 		.can_zero = nbd_can_zero(h) > 0,
-		.can_fast_zero = nbd_can_fast_zero(h) > 0,
-		.can_trim = nbd_can_trim(h) > 0,
 		.can_multi_conn = nbd_can_multi_conn(h) > 0,
 		.can_status = nbd_can_meta_context(h, context) > 0,
 	};

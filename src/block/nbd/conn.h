@@ -12,7 +12,7 @@
 
 struct nbd_conn;
 
-enum nbd_op { NBD_READ, NBD_WRITE, NBD_ZERO, NBD_TRIM, NBD_FLUSH, NBD_STATUS };
+enum nbd_op { NBD_READ, NBD_WRITE, NBD_ZERO, NBD_FLUSH, NBD_STATUS };
 enum nbd_flags { NBD_FUA = 1 };
 
 /* A command on the wire. All of it belongs to the connection until done(), which runs once, on the
@@ -36,8 +36,8 @@ struct nbd_piece {
 struct nbd_facts {
 	uint64_t length;
 	uint32_t min_block, max_payload;
-	bool readonly, rotational, structured;
-	bool can_flush, can_fua, can_zero, can_fast_zero, can_trim, can_multi_conn, can_status;
+	bool readonly, structured;
+	bool can_flush, can_fua, can_zero, can_multi_conn, can_status;
 };
 
 /*
