@@ -207,11 +207,12 @@ static bool choose_bus(const struct args *a, struct run *r, GError **error)
 	const char *bus = args_value(a, "bus");
 	bool own = false;
 
-	if (bus && !g_strv_contains(names, bus))
+	if (bus && !g_strv_contains(names, bus)) {
 		return err_set(error, EINVAL,
 			       "--bus %s: there are virtio-scsi (drives only), virtio-blk (disks "
 			       "only), ahci and ide",
 			       bus);
+	}
 	for (unsigned i = 0; i < r->config.devices->len; i++)
 		own = own || config_is_controller(r->config.devices->pdata[i]);
 	if (!bus && own)
@@ -220,10 +221,11 @@ static bool choose_bus(const struct args *a, struct run *r, GError **error)
 		bus = r->config.disks->len ? "ahci" : "virtio-scsi";
 	r->blk = !strcmp(bus, "virtio-blk");
 	r->scsi = r->blk || !strcmp(bus, "virtio-scsi");
-	if (r->blk)
+	if (r->blk) {
 		return r->config.disks->len ||
 		       err_set(error, EINVAL,
 			       "--bus virtio-blk shows disks; give --disk file=FILE");
+	}
 	return r->scsi ? config_check_disks(&r->config, error)
 		       : config_add_device(&r->config, bus, error);
 }
