@@ -8,13 +8,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
-from conftest import outboard, refused
+from conftest import ROOT, outboard, refused
 from nbd_raw import POLICY, Raw, export_data, serving
 
 MIB = 1 << 20
+sys.path.append(str(ROOT / "guest"))  # trixie.py
 nbd = pytest.importorskip("nbd", reason="needs Debian's python3-libnbd")
 pytestmark = pytest.mark.skipif(not all(map(shutil.which, ("nbdcopy", "nbdinfo", "qemu-img"))),
                                 reason="needs Debian's libnbd-bin and qemu-utils")
@@ -177,6 +179,25 @@ def test_random_operations(tmp_path, fmt):
     run("qemu-img", "compare", "-f", fmt, "-F", "raw", path, tmp_path / "model")
     if fmt == "qcow2":
         run("qemu-img", "check", "-f", fmt, path)
+
+
+def test_qemu_with_extended_headers(tmp_path, raw):
+    """QEMU 11.1 asks for them."""
+    trixie = pytest.importorskip("trixie")
+    try:
+        argv, env = trixie.qemu("qemu-img")
+    except OSError as err:
+        pytest.skip(f"no QEMU 11.1: {err}")
+    path, env = make(tmp_path, "qcow2", raw), dict(os.environ, **env)
+    with serving(tmp_path, "--disk", path):
+        run(*argv, "compare", "-f", "raw", "-F", "raw", uri(tmp_path), raw, env=env)
+        run(*argv, "bench", "-f", "raw", "-t", "none", "-c", "500", "-d", "32", uri(tmp_path), env=env)
+        theirs = json.loads(run(*argv, "map", "--output=json", uri(tmp_path), env=env))
+        assert sum(e["length"] for e in theirs) == 24 * MIB and any(e["zero"] for e in theirs)
+        new = tmp_path / "new"
+        new.write_bytes(content(24 * MIB, 2))
+        run(*argv, "convert", "-n", "-W", "-f", "raw", "-O", "raw", new, uri(tmp_path), env=env)
+    run("qemu-img", "compare", "-f", "qcow2", "-F", "raw", path, new)
 
 
 def test_many_in_flight(tmp_path):
