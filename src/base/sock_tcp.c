@@ -21,7 +21,7 @@ static void set_port(struct sockaddr *sa, unsigned port)
 
 static unsigned get_port(int fd)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = {0};
 	socklen_t len = sizeof(sa);
 
 	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)

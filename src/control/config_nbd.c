@@ -33,11 +33,12 @@ static bool get_tls(struct nbd_config *n, struct opts *o, GError **error)
 	    !opts_get_bool(o, "tls-verify-peer", &n->tls_verify_peer, error))
 		return false;
 	n->tls = (enum nbd_tls_mode)mode;
-	if (mode != NBD_TLS_OFF && !n->tls_creds && !n->tls_psk)
+	if (mode != NBD_TLS_OFF && !n->tls_creds && !n->tls_psk) {
 		return err_set(
 			error, EINVAL,
 			"tls=%s needs tls-creds=FOLDER (certificates) or tls-psk=FILE (keys)",
 			names[mode]);
+	}
 	return true;
 }
 
@@ -61,10 +62,11 @@ static bool get_place(struct attach_config *a, struct opts *o, GError **error)
 
 	if (!opts_get_u64(o, "port", 0, G_MAXUINT16, &port, error))
 		return false;
-	if (path && (host || port != G_MAXUINT64))
+	if (path && (host || port != G_MAXUINT64)) {
 		return err_set(error, EINVAL,
 			       "socket= is for a unix socket, host= and port= are "
 			       "for TCP: give one or the other");
+	}
 	if (path)
 		return config_get_socket(a, o, error);
 	if (!host && port == G_MAXUINT64)
@@ -122,11 +124,12 @@ static bool check_writers(const struct daemon_config *c, unsigned at, const char
 	for (unsigned i = 0; i < at; i++) {
 		const struct attach_config *b = c->attachments->pdata[i];
 
-		if (has_disk(c, b, id) && !b->nbd->readonly)
+		if (has_disk(c, b, id) && !b->nbd->readonly) {
 			return err_set(error, EEXIST,
 				       "--attach disks=: '%s' is attached at %s already; one of "
 				       "the two must be readonly=on",
 				       id, b->socket);
+		}
 	}
 	return true;
 }
@@ -138,27 +141,31 @@ bool config_check_nbd(const struct daemon_config *c, unsigned at, GError **error
 
 	if (!n->disks)
 		n->disks = all_disks(c);
-	if (!n->disks[0])
+	if (!n->disks[0]) {
 		return err_set(error, EINVAL,
 			       "--attach nbd,%s: there is no disk; give --disk file=FILE",
 			       a->socket);
-	if (n->export && n->disks[1])
+	}
+	if (n->export && n->disks[1]) {
 		return err_set(error, EINVAL,
 			       "--attach nbd,export=%s: several disks are exported by their ids; "
 			       "say which one with disks=ID",
 			       n->export);
+	}
 	for (unsigned i = 0; n->disks[i]; i++) {
 		const char *id = n->disks[i];
 
-		if (!config_find_disk(c, id))
+		if (!config_find_disk(c, id)) {
 			return err_set(error, ENOENT,
 				       "--attach disks=: there is no disk '%s'; give --disk "
 				       "file=FILE,id=%s",
 				       id, id);
+		}
 		for (unsigned k = 0; k < i; k++) {
-			if (!strcmp(id, n->disks[k]))
+			if (!strcmp(id, n->disks[k])) {
 				return err_set(error, EEXIST,
 					       "--attach disks=: '%s' stands there twice", id);
+			}
 		}
 		if (!n->readonly && !check_writers(c, at, id, error))
 			return false;

@@ -19,9 +19,10 @@ bool nbd_claim_disks(struct outboard_daemon *d, GError **error)
 
 			if (!block_is_writable(disk->node))
 				continue;
-			if (disk->shown_at)
+			if (disk->shown_at) {
 				return err_set(error, EBUSY, "disk '%s' is attached at %s already",
 					       disk->config->id, disk->shown_at->socket);
+			}
 			disk->shown_at = a;
 		}
 	}

@@ -22,7 +22,7 @@ enum { HANDSHAKE_S = 30, END_WAIT_S = 5, REQUESTS_IN_TURN = 64 };
 
 static char *peer_name(int fd)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = {0};
 	socklen_t len = sizeof(sa);
 	struct ucred peer;
 	char host[64], port[16];

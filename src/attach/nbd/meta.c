@@ -11,7 +11,9 @@
 
 #include "base/bytes.h"
 
-static const char *const names[] = {
+enum { CONTEXT_NAME_MAX = 64 };
+
+static const char names[][CONTEXT_NAME_MAX] = {
 	[NBD_CONTEXT_ALLOCATION] = "base:allocation",
 	[NBD_CONTEXT_DEPTH] = "qemu:allocation-depth",
 };
@@ -103,14 +105,14 @@ void nbd_meta_context(struct nbd_conn *c, uint32_t option, const uint8_t *data, 
 		return;
 	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-		g_autofree uint8_t *reply = NULL;
+		size_t name_len = strlen(names[i]);
+		uint8_t reply[4 + CONTEXT_NAME_MAX];
 
 		if (!is_asked_for(&r, names[i], list))
 			continue;
-		reply = g_malloc(4 + strlen(names[i]));
 		put_be32(reply, list ? 0 : i + 1);
-		memcpy(reply + 4, names[i], strlen(names[i]));
-		nbd_add_reply(c, option, NBD_REP_META_CONTEXT, reply, 4 + strlen(names[i]));
+		memcpy(reply + 4, names[i], name_len);
+		nbd_add_reply(c, option, NBD_REP_META_CONTEXT, reply, 4 + name_len);
 		if (!list)
 			c->contexts[c->n_contexts++] =
 				(struct nbd_context){(enum nbd_context_kind)i, i + 1};

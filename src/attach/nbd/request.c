@@ -196,15 +196,12 @@ static int check(const struct nbd_request *r)
 	return 0;
 }
 
-static co_fn struct nbd_request *request_new(struct nbd_conn *c)
+static struct nbd_request *request_new(struct nbd_conn *c)
 {
-	struct nbd_request *r;
+	struct nbd_request *r = c->spare;
 
-	while (c->in_flight >= NBD_IN_FLIGHT_MAX)
-		co_queue_wait(&c->room);
 	c->in_flight++;
 	c->requests++;
-	r = c->spare;
 	if (r)
 		c->spare = r->next;
 	else
@@ -269,19 +266,23 @@ static co_fn void run_request(void *arg)
 	finish(r, command_of(r)->run(r));
 }
 
-/* The next request's fields; false: the connection ends. */
-static co_fn bool receive(struct nbd_conn *c, struct nbd_request *r)
+/* The next request's fields; NULL: the connection ends. */
+static co_fn struct nbd_request *receive(struct nbd_conn *c)
 {
 	size_t head_len = c->extended ? NBD_EXTENDED_REQUEST_LEN : NBD_REQUEST_LEN;
+	struct nbd_request *r;
 	const uint8_t *head;
 
+	while (c->in_flight >= NBD_IN_FLIGHT_MAX)
+		co_queue_wait(&c->room);
 	if (!nbd_need(c, head_len))
-		return false;
+		return NULL;
 	head = c->in + c->in_at;
 	if (get_be32(head) != (c->extended ? NBD_EXTENDED_MAGIC : NBD_REQUEST_MAGIC)) {
 		nbd_conn_fail(c, "a request without the magic number");
-		return false;
+		return NULL;
 	}
+	r = request_new(c);
 	r->flags = get_be16(head + NBD_REQUEST_FLAGS);
 	r->type = get_be16(head + NBD_REQUEST_TYPE);
 	r->cookie = get_be64(head + NBD_REQUEST_COOKIE);
@@ -289,7 +290,7 @@ static co_fn bool receive(struct nbd_conn *c, struct nbd_request *r)
 	r->len = c->extended ? get_be64(head + NBD_REQUEST_LENGTH)
 			     : get_be32(head + NBD_REQUEST_LENGTH);
 	c->in_at += head_len;
-	return true;
+	return r;
 }
 
 /* Whether data follow the request. An extended client says so, except that a write without the
@@ -299,34 +300,40 @@ static bool has_payload(const struct nbd_request *r)
 	return r->type == NBD_WRITE || (r->c->extended && r->flags & NBD_PAYLOAD_LEN);
 }
 
+/* Checks it, and takes in what data come along; 0 or -errno for the reply. Sets *good to false when
+ * the connection ends instead. */
+static co_fn int prepare(struct nbd_request *r, bool *good)
+{
+	int res = check(r);
+
+	if (res == 0 && command_of(r)->has_data && r->len)
+		res = get_buffer(r);
+	if (!has_payload(r))
+		return res;
+	if (r->len > DRAIN_MAX)
+		nbd_conn_fail(r->c, "more data with a request than any may have");
+	*good = nbd_take(r->c, res == 0 ? r->buf : NULL, r->len);
+	return res;
+}
+
 co_fn bool nbd_next_request(struct nbd_conn *c)
 {
-	struct nbd_request *r = request_new(c);
-	const struct command *cmd;
-	bool good;
+	struct nbd_request *r = receive(c);
+	bool good = r && r->type != NBD_DISCONNECT;
 	int res;
 
-	good = receive(c, r);
-	if (good && has_payload(r) && r->len > DRAIN_MAX) {
-		nbd_conn_fail(c, "more data with a request than any may have");
-		good = false;
+	if (good) {
+		res = prepare(r, &good);
+		if (good && res == 0) {
+			co_start(c->s->loop, run_request, r);
+			return true;
+		}
+		if (good) {
+			finish(r, res);
+			return true;
+		}
 	}
-	if (!good || r->type == NBD_DISCONNECT) {
-		c->requests--;
+	if (r)
 		nbd_request_end(r);
-		return false;
-	}
-	res = check(r);
-	cmd = command_of(r);
-	if (res == 0 && cmd->has_data && r->len)
-		res = get_buffer(r);
-	if (has_payload(r) && !nbd_take(c, res == 0 ? r->buf : NULL, r->len)) {
-		nbd_request_end(r);
-		return false;
-	}
-	if (res < 0)
-		finish(r, res);
-	else
-		co_start(c->s->loop, run_request, r);
-	return true;
+	return false;
 }

@@ -199,10 +199,11 @@ co_fn void nbd_server_free(struct nbd_server *s)
 	s->ending = true;
 	set_listening(s, false);
 	loop_timer_cancel(&s->retry);
-	for (struct nbd_conn *c = s->conns; c; c = c->next)
+	for (struct nbd_conn *c = s->conns; c; c = c->next) {
 		shutdown(c->io.fd, SHUT_RD); /* wakes its reader; replies still go out */
-	while (s->conns)
-		co_queue_wait(&s->gone);
+		while (s->conns)
+			co_queue_wait(&s->gone);
+	}
 	for (unsigned i = 0; i < s->n_listen; i++)
 		close(s->listen[i].fd);
 	if (s->path)
@@ -237,11 +238,12 @@ json_t *nbd_server_connections(const struct nbd_server *s)
 {
 	json_t *list = json_array();
 
-	for (const struct nbd_conn *c = s->conns; c; c = c->next)
+	for (const struct nbd_conn *c = s->conns; c; c = c->next) {
 		json_array_append_new(list, json_pack("{s:s, s:s?, s:b, s:I, s:i}", "peer", c->peer,
 						      "export", c->export ? c->export->name : NULL,
 						      "tls", c->io.tls != NULL, "requests",
 						      (json_int_t)c->requests, "in_flight",
 						      (int)c->in_flight));
+	}
 	return list;
 }

@@ -190,6 +190,48 @@ static void refuse_attachment(const char *text, const char *why)
 	assert_int_equal(config.attachments->len, 0);
 }
 
+static void test_nbd(void **state)
+{
+	const struct attach_config *a;
+
+	(void)state;
+	assert_true(config_add_disk(&config, "a.raw", NULL));
+	assert_true(config_add_disk(&config, "b.raw", NULL));
+	assert_true(config_add_attachment(
+		&config,
+		"nbd,socket=/run/"
+		"x,disks=hd1,export=,description=d,,e,readonly=on,clients=3,tls=allow,"
+		"tls-creds=/etc/pki,tls-psk=/etc/psk,tls-verify-peer=off",
+		NULL));
+	assert_true(config_add_attachment(&config, "nbd,host=example.org", NULL));
+	assert_true(config_check(&config, NULL));
+	a = config.attachments->pdata[0];
+	assert_int_equal(a->kind, ATTACH_NBD);
+	assert_string_equal(a->socket, "/run/x");
+	assert_int_equal(a->clients, 3);
+	assert_null(a->nbd->host);
+	assert_string_equal(a->nbd->disks[0], "hd1");
+	assert_string_equal(a->nbd->export, "");
+	assert_string_equal(a->nbd->description, "d,e");
+	assert_true(a->nbd->readonly);
+	assert_int_equal(a->nbd->tls, NBD_TLS_ALLOW);
+	assert_string_equal(a->nbd->tls_creds, "/etc/pki");
+	assert_string_equal(a->nbd->tls_psk, "/etc/psk");
+	assert_false(a->nbd->tls_verify_peer);
+	a = config.attachments->pdata[1];
+	assert_string_equal(a->socket, "example.org:10809");
+	assert_string_equal(a->nbd->host, "example.org");
+	assert_int_equal(a->nbd->port, NBD_DEFAULT_PORT);
+	assert_int_equal(a->clients, NBD_DEFAULT_CLIENTS);
+	assert_int_equal(a->nbd->tls, NBD_TLS_OFF);
+	assert_true(a->nbd->tls_verify_peer);
+	assert_string_equal(a->nbd->disks[1], "hd1");
+	assert_ptr_equal(config_nbd_of_disk(&config, "hd0"), a);
+	assert_ptr_equal(config_nbd_of_disk(&config, "hd1"), config.attachments->pdata[0]);
+	assert_null(config_nbd_of_disk(&config, "hd2"));
+	assert_true(config_check_disks(&config, NULL));
+}
+
 static void test_attachment_refused(void **state)
 {
 	g_autofree char *path = g_strnfill(200, 'x');
@@ -402,6 +444,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disk_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attachment, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nbd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attachment_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_check, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device, setup, teardown),
