@@ -90,6 +90,7 @@ static const struct syntax {
 	{"remove-device", "ID", 1, 1},
 	{"add-disk", "DISK", 1, 1},
 	{"remove-disk", "ID", 1, 1},
+	{"resize-disk", "ID SIZE", 2, 2},
 	{"plug", "DEVICE SLOT ID", 3, 3},
 	{"unplug", "DEVICE SLOT", 2, 2},
 	{"quit", "", 0, 0},
@@ -129,6 +130,19 @@ static bool fill_slot(const struct args *a, json_t *j, GError **error)
 	       (!unit || set_name(j, "id", unit, error));
 }
 
+/* ID SIZE */
+static bool fill_size(const struct args *a, json_t *j, GError **error)
+{
+	uint64_t bytes;
+
+	if (!size_parse(args_operand(a, 2), &bytes, error))
+		return false;
+	if (bytes > INT64_MAX)
+		return err_set(error, EFBIG, "'%s' is too much", args_operand(a, 2));
+	json_object_set_new(j, "bytes", json_integer((json_int_t)bytes));
+	return set_name(j, "id", args_operand(a, 1), error);
+}
+
 static bool fill_arguments(const struct args *a, const char *command, json_t *j, GError **error)
 {
 	unsigned n = args_operands(a) - 1;
@@ -139,6 +153,8 @@ static bool fill_arguments(const struct args *a, const char *command, json_t *j,
 		       set_argument(j, "socket", file_argument(args_operand(a, 2), error));
 	if (!strcmp(command, "add-disk"))
 		return set_argument(j, "disk", disk_argument(args_operand(a, 1), error));
+	if (!strcmp(command, "resize-disk"))
+		return fill_size(a, j, error);
 	if (!strcmp(command, "plug") || !strcmp(command, "unplug"))
 		return fill_slot(a, j, error);
 	if (n > insert && !set_name(j, "id", args_operand(a, 1), error))
@@ -171,11 +187,24 @@ static long long number_of(const json_t *j, const char *key)
 	return json_integer_value(json_object_get(j, key));
 }
 
+static void print_units(const json_t *j)
+{
+	const json_t *unit;
+	size_t i;
+
+	json_array_foreach(json_object_get(j, "units"), i, unit)
+	{
+		if (json_is_string(unit))
+			printf("    slot %zu: %s\n", i, json_string_value(unit));
+	}
+}
+
 static void print_attachment(const json_t *j)
 {
-	const char *device = text_of(j, "device", NULL);
+	const char *device = text_of(j, "device", NULL), *id = text_of(j, "id", NULL);
 
-	printf("%s %s\n    %lld connected, ", text_of(j, "type", "?"), text_of(j, "socket", "?"),
+	printf("%s %s%s%s%s\n    %lld connected, ", text_of(j, "type", "?"),
+	       text_of(j, "socket", "?"), id ? " (" : "", id ? id : "", id ? ")" : "",
 	       number_of(j, "clients"));
 	if (device) {
 		printf("device %s, %lld accesses, %lld interrupts, ", device,
@@ -184,33 +213,30 @@ static void print_attachment(const json_t *j)
 		printf("%lld requests, ", number_of(j, "requests"));
 	}
 	printf("%lld protocol errors\n", number_of(j, "protocol_errors"));
+	print_units(j);
 }
 
 static void print_device(const json_t *j)
 {
-	const json_t *unit;
-	size_t i;
-
 	printf("device %-7s %s (%s), PCI %s:%s%s\n", text_of(j, "id", "?"),
 	       text_of(j, "class", "?"), text_of(j, "driver", "?"), text_of(j, "vendor", "?"),
 	       text_of(j, "device", "?"),
 	       json_is_true(json_object_get(j, "stopped")) ? ", stopped" : "");
-	json_array_foreach(json_object_get(j, "units"), i, unit)
-	{
-		if (json_is_string(unit))
-			printf("    slot %zu: %s\n", i, json_string_value(unit));
-	}
+	print_units(j);
 }
 
 static void print_disk(const json_t *j)
 {
 	g_autofree char *size = size_text((uint64_t)number_of(j, "bytes"));
-	const char *device = text_of(j, "device", NULL);
+	const char *device = text_of(j, "device", text_of(j, "socket", NULL));
+	const char *reserved = text_of(j, "reserved", NULL);
 
 	printf("disk %-9s %s, %s, %s%s%s%s\n", text_of(j, "id", "?"), text_of(j, "file", "?"),
 	       text_of(j, "format", "?"), size,
 	       json_is_true(json_object_get(j, "writable")) ? "" : ", read-only",
 	       device ? ", on " : "", device ? device : "");
+	if (reserved)
+		printf("    %s\n", reserved);
 }
 
 static void print_status(const json_t *status)
@@ -289,8 +315,8 @@ static const struct cli_option ctl_options[] = {
 const struct cli_command command_ctl = {
 	.name = "ctl",
 	.options = ctl_options,
-	.operands = "status|insert|eject|add-device|remove-device|add-disk|remove-disk|plug|unplug|"
-		    "quit "
+	.operands = "status|insert|eject|add-device|remove-device|add-disk|remove-disk|"
+		    "resize-disk|plug|unplug|quit "
 		    "[OPERAND...]",
 	.min_operands = 1,
 	.max_operands = 4,

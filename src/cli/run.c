@@ -26,7 +26,7 @@ struct run {
 	struct daemon_config config;
 	const struct disc_type *type; /* of discs to be made; NULL: none are */
 	uint32_t blocks;
-	bool scsi;   /* a virtio-scsi controller shows the drives */
+	bool scsi;   /* a virtio-scsi controller shows disks and drives */
 	char **argv; /* of the VMM, as the user gave it */
 	int qemu_at;
 	struct qemu_line *line;
@@ -197,7 +197,7 @@ static bool add_disc(struct daemon_config *c, const char *path, GError **error)
 
 /*
  * Which controller shows disks and drives: that of --bus; else those among the --device options;
- * else virtio-scsi for drives, and AHCI where there are disks, which virtio-scsi does not take.
+ * else virtio-scsi for drives, and AHCI where there are disks, which every guest has a driver for.
  */
 static bool choose_bus(const struct args *a, struct run *r, GError **error)
 {
@@ -206,8 +206,7 @@ static bool choose_bus(const struct args *a, struct run *r, GError **error)
 	bool own = false;
 
 	if (bus && !g_strv_contains(names, bus))
-		return err_set(error, EINVAL,
-			       "--bus %s: there are virtio-scsi (drives only), ahci and ide", bus);
+		return err_set(error, EINVAL, "--bus %s: there are virtio-scsi, ahci and ide", bus);
 	for (unsigned i = 0; i < r->config.devices->len; i++)
 		own = own || config_is_controller(r->config.devices->pdata[i]);
 	if (!bus && own)
@@ -215,8 +214,7 @@ static bool choose_bus(const struct args *a, struct run *r, GError **error)
 	if (!bus)
 		bus = r->config.disks->len ? "ahci" : "virtio-scsi";
 	r->scsi = !strcmp(bus, "virtio-scsi");
-	return r->scsi ? config_check_disks(&r->config, error)
-		       : config_add_device(&r->config, bus, error);
+	return r->scsi || config_add_device(&r->config, bus, error);
 }
 
 static bool read_drives_and_devices(const struct args *a, struct run *r, GError **error)
@@ -300,7 +298,8 @@ static bool plan(const struct args *a, struct run *r, struct qemu_version versio
 	g_autofree char *doubled = g_strjoinv(",,", parts);
 
 	r->config.control = g_strdup(args_value(a, "control"));
-	if (r->scsi && r->config.opticals->len && !add_socket(r, doubled, NULL, error))
+	if (r->scsi && (r->config.opticals->len || r->config.disks->len) &&
+	    !add_socket(r, doubled, NULL, error))
 		return false;
 	for (unsigned i = 0; i < r->config.devices->len; i++) {
 		const struct device_config *d = r->config.devices->pdata[i];

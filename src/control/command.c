@@ -84,12 +84,15 @@ static json_t *drive_json(struct daemon_drive *dd)
 
 static json_t *disk_json(const struct daemon_disk *disk)
 {
-	return json_pack("{s:s, s:o, s:s, s:I, s:b, s:s?}", "id", disk->config->id, "file",
-			 file_name_json(block_name(disk->node)), "format",
-			 block_driver_name(disk->node), "bytes",
-			 (json_int_t)block_length(disk->node), "writable",
-			 block_is_writable(disk->node), "device",
-			 disk->user ? disk->user->config->id : NULL);
+	const char *socket = disk->shown_at ? disk->shown_at->socket : NULL;
+	g_autofree char *reserved = disk->scsi ? scsi_disk_describe(disk->scsi) : NULL;
+
+	return json_pack(
+		"{s:s, s:o, s:s, s:I, s:b, s:s?, s:o, s:s?}", "id", disk->config->id, "file",
+		file_name_json(block_name(disk->node)), "format", block_driver_name(disk->node),
+		"bytes", (json_int_t)block_length(disk->node), "writable",
+		block_is_writable(disk->node), "device", disk->user ? disk->user->config->id : NULL,
+		"socket", file_name_json(socket), "reserved", reserved);
 }
 
 static json_t *slots_json(struct daemon_device *dd, const struct device_unit_ops *ops)
@@ -141,12 +144,25 @@ static void read_devices(void *arg)
 		json_array_append_new(s->json, device_json(daemon_device(s->daemon, i)));
 }
 
+static json_t *targets_json(const struct daemon_attachment *da)
+{
+	json_t *targets = json_array();
+
+	for (unsigned i = 0; i < da->targets->len; i++) {
+		const char *id = da->targets->pdata[i];
+
+		json_array_append_new(targets, id ? json_string(id) : json_null());
+	}
+	return targets;
+}
+
 static json_t *vhost_user_json(const struct daemon_attachment *da)
 {
 	struct vhost_user_stats s;
 
 	vhost_user_get_stats(da->vhost, &s);
-	return json_pack("{s:s, s:o, s:i, s:I, s:I, s:I, s:I}", "type", "vhost-user", "socket",
+	return json_pack("{s:s, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:I}", "type", "vhost-user",
+			 "id", da->config->id, "units", targets_json(da), "socket",
 			 file_name_json(da->config->socket), "clients", (int)s.clients, "requests",
 			 (json_int_t)s.requests, "kicks", (json_int_t)s.kicks, "calls",
 			 (json_int_t)s.calls, "protocol_errors", (json_int_t)s.protocol_errors);
@@ -258,6 +274,21 @@ static co_fn json_t *remove_disk(struct outboard_daemon *d, const json_t *args, 
 	return id && daemon_remove_disk(d, id, error) ? json_object() : NULL;
 }
 
+static co_fn json_t *resize_disk(struct outboard_daemon *d, const json_t *args, GError **error)
+{
+	const char *id = get_text(args, "id", "the name of a disk", error);
+	const json_t *bytes = json_object_get(args, "bytes");
+
+	if (!id)
+		return NULL;
+	if (!json_is_integer(bytes) || json_integer_value(bytes) < 1) {
+		err_set(error, EINVAL, "'bytes' must be a number above 0");
+		return NULL;
+	}
+	return daemon_resize_disk(d, id, (uint64_t)json_integer_value(bytes), error) ? json_object()
+										     : NULL;
+}
+
 static bool get_slot(const json_t *args, unsigned *slot, GError **error)
 {
 	const json_t *j = json_object_get(args, "slot");
@@ -311,6 +342,7 @@ static const struct command {
 	{"remove-device", remove_device, {"id", NULL}, true},
 	{"add-disk", add_disk, {"disk", NULL}, true},
 	{"remove-disk", remove_disk, {"id", NULL}, true},
+	{"resize-disk", resize_disk, {"id", "bytes", NULL}, true},
 	{"plug", plug, {"device", "slot", "id", NULL}, true},
 	{"unplug", unplug, {"device", "slot", NULL}, true},
 	{"quit", quit, {NULL}},

@@ -54,6 +54,7 @@ static void attach_free(void *p)
 		return;
 	g_free(a->socket);
 	g_free(a->device);
+	g_free(a->id);
 	g_strfreev(a->drives);
 	g_free(a);
 }
@@ -103,6 +104,17 @@ const struct device_config *config_find_device(const struct daemon_config *c, co
 	return NULL;
 }
 
+const struct attach_config *config_find_attachment(const struct daemon_config *c, const char *id)
+{
+	for (unsigned i = 0; i < c->attachments->len; i++) {
+		const struct attach_config *a = c->attachments->pdata[i];
+
+		if (a->id && !strcmp(a->id, id))
+			return a;
+	}
+	return NULL;
+}
+
 bool config_is_controller(const struct device_config *d)
 {
 	return !strcmp(d->driver, "ahci") || !strcmp(d->driver, "ide");
@@ -121,13 +133,14 @@ static bool id_ok(const char *id)
 	       strspn(id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_.-") == strlen(id);
 }
 
-/* Drives, disks and devices share their names: a message with one in it means one thing. */
+/* Drives, disks, devices and controllers share their names: one in a message means one thing. */
 static const char *id_user(const struct daemon_config *c, const char *id)
 {
-	return config_find_optical(c, id)  ? "drive"
-	       : config_find_disk(c, id)   ? "disk"
-	       : config_find_device(c, id) ? "device"
-					   : NULL;
+	return config_find_optical(c, id)      ? "drive"
+	       : config_find_disk(c, id)       ? "disk"
+	       : config_find_device(c, id)     ? "device"
+	       : config_find_attachment(c, id) ? "attachment"
+					       : NULL;
 }
 
 static char *free_id(const struct daemon_config *c, const char *prefix)
@@ -275,7 +288,8 @@ const char *attach_kind_name(enum attach_kind kind)
 	return attach_kinds[kind];
 }
 
-static bool parse_vhost_user(struct attach_config *a, struct opts *o, GError **error)
+static bool parse_vhost_user(const struct daemon_config *c, struct attach_config *a, struct opts *o,
+			     GError **error)
 {
 	uint64_t queues = 0, clients = 1;
 	const char *drives = opts_get(o, "drives");
@@ -288,7 +302,7 @@ static bool parse_vhost_user(struct attach_config *a, struct opts *o, GError **e
 	a->queues = (unsigned)queues;
 	a->clients = (unsigned)clients;
 	a->drives = drives ? g_strsplit(drives, ":", -1) : NULL;
-	return true;
+	return config_get_id(c, o, "scsi", &a->id, error);
 }
 
 static bool parse_vfio_user(struct attach_config *a, struct opts *o, GError **error)
@@ -299,7 +313,8 @@ static bool parse_vfio_user(struct attach_config *a, struct opts *o, GError **er
 	return err_set(error, EILSEQ, "socket=: the path must be UTF-8: QEMU takes it as JSON");
 }
 
-static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
+static bool parse_attachment(const struct daemon_config *c, struct attach_config *a, struct opts *o,
+			     GError **error)
 {
 	const char *path = opts_get(o, "socket");
 	int type = -1;
@@ -321,7 +336,7 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 	a->kind = (enum attach_kind)type;
 	a->socket = g_strdup(path);
 	return (a->kind == ATTACH_VFIO_USER ? parse_vfio_user(a, o, error)
-					    : parse_vhost_user(a, o, error)) &&
+					    : parse_vhost_user(c, a, o, error)) &&
 	       opts_check_used(o, "--attach", error);
 }
 
@@ -329,7 +344,7 @@ bool config_add_attachment(struct daemon_config *c, const char *text, GError **e
 {
 	struct attach_config *a = g_new0(struct attach_config, 1);
 	struct opts *o = opts_parse(text, "type", error);
-	bool ok = o && parse_attachment(a, o, error);
+	bool ok = o && parse_attachment(c, a, o, error);
 
 	opts_free(o);
 	if (!ok) {
@@ -337,38 +352,6 @@ bool config_add_attachment(struct daemon_config *c, const char *text, GError **e
 		return err_prefix(error, "--attach %s", text);
 	}
 	g_ptr_array_add(c->attachments, a);
-	return true;
-}
-
-static bool check_drives(const struct daemon_config *c, const struct attach_config *a,
-			 GError **error)
-{
-	unsigned n = a->drives ? g_strv_length(a->drives) : c->opticals->len;
-
-	if (!n) {
-		return err_set(error, EINVAL,
-			       "--attach vhost-user,socket=%s: there is no drive; give --optical "
-			       "disc=FILE (or --optical id=cd0 for an empty one)",
-			       a->socket);
-	}
-	if (n > VHOST_USER_TARGETS_MAX)
-		return err_set(error, EINVAL, "--attach socket=%s: %u drives, one socket takes %d",
-			       a->socket, n, VHOST_USER_TARGETS_MAX);
-	for (unsigned i = 0; a->drives && i < n; i++) {
-		if (!config_find_optical(c, a->drives[i])) {
-			return err_set(error, ENOENT,
-				       "--attach drives=: there is no drive '%s'; give --optical "
-				       "id=%s,...",
-				       a->drives[i], a->drives[i]);
-		}
-		for (unsigned k = 0; k < i; k++) {
-			if (!strcmp(a->drives[i], a->drives[k])) {
-				return err_set(error, EEXIST,
-					       "--attach drives=: '%s' stands there twice",
-					       a->drives[i]);
-			}
-		}
-	}
 	return true;
 }
 
@@ -414,22 +397,22 @@ static bool check_device(const struct daemon_config *c, unsigned at, GError **er
 
 bool config_check(struct daemon_config *c, GError **error)
 {
-	if (!c->opticals->len && !c->devices->len) {
+	if (!c->opticals->len && !c->devices->len && !c->disks->len) {
 		return err_set(
 			error, EINVAL,
 			"there is no drive and no device; give --optical disc=FILE (or --optical "
-			"id=cd0 for an empty one), or --device edu");
+			"id=cd0 for an empty one), --disk file=FILE, or --device edu");
 	}
 	if (!c->attachments->len) {
 		return err_set(error, EINVAL,
 			       "nothing is attached; give --attach %s-user,socket=PATH",
-			       c->opticals->len ? "vhost" : "vfio");
+			       c->opticals->len || c->disks->len ? "vhost" : "vfio");
 	}
 	for (unsigned i = 0; i < c->attachments->len; i++) {
 		const struct attach_config *a = c->attachments->pdata[i];
 
 		if (!(a->kind == ATTACH_VFIO_USER ? check_device(c, i, error)
-						  : check_drives(c, a, error)))
+						  : config_check_targets(c, i, error)))
 			return false;
 		if (c->control && !strcmp(a->socket, c->control))
 			return err_set(error, EEXIST,
@@ -451,8 +434,16 @@ bool config_check_disks(const struct daemon_config *c, GError **error)
 		if (config_is_controller(c->devices->pdata[i]))
 			return true;
 	}
-	return !c->disks->len ||
-	       err_set(error, EINVAL,
-		       "disk '%s' hangs on nothing; give --device ahci (or --device ide)",
-		       ((const struct disk_config *)c->disks->pdata[0])->id);
+	for (unsigned i = 0; i < c->disks->len; i++) {
+		const struct disk_config *disk = c->disks->pdata[i];
+
+		if (config_is_target(c, disk->id))
+			continue;
+		return err_set(
+			error, EINVAL,
+			"disk '%s' hangs on nothing; give --attach vhost-user,socket=PATH, or "
+			"--device ahci (or ide)",
+			disk->id);
+	}
+	return true;
 }

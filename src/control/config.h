@@ -23,6 +23,9 @@ struct disk_config {
 	char *model, *serial, *firmware; /* NULL: the controller's own */
 	struct opts *opts;               /* for block_open() */
 	bool rotational, readonly;
+	/* As a virtio-scsi target: */
+	unsigned block_size; /* 512 or 4096 */
+	char *state;         /* state file; NULL: beside the first attachment's socket */
 };
 
 struct device_config {
@@ -39,8 +42,9 @@ struct attach_config {
 	/* vfio-user: */
 	char *device; /* its id; NULL until config_check(): the only one */
 	/* vhost-user: */
-	char **drives;    /* ids, target 0 first; NULL: all drives in their order */
-	unsigned queues;  /* 0: the back end's default */
+	char *id;
+	char **drives;   /* ids, target 0 first; NULL: all free disks, all drives, in their order */
+	unsigned queues; /* 0: the back end's default */
 	unsigned clients; /* front ends at a time; 0: 1 */
 	bool packed;
 };
@@ -63,9 +67,10 @@ void config_fini(struct daemon_config *c);
  */
 bool config_add_optical(struct daemon_config *c, const char *text, GError **error);
 /*
- * "file=PATH,format=raw,id=hd0,serial=,model=,firmware=,rotational=on|off,readonly=on|off", or
- * instead of file and format the options of a block driver ("driver=raw,file.driver=fault,...");
- * the key of a first bare value is "file". One without id is called hd0, hd1 ...
+ * "file=PATH,format=raw,id=hd0,serial=,model=,firmware=,rotational=on|off,readonly=on|off,
+ * block-size=512|4096,state=FILE", or instead of file and format the options of a block driver
+ * ("driver=raw,file.driver=fault,..."); the key of a first bare value is "file". One without id is
+ * called hd0, hd1 ...
  */
 bool config_add_disk(struct daemon_config *c, const char *text, GError **error);
 /*
@@ -74,7 +79,7 @@ bool config_add_disk(struct daemon_config *c, const char *text, GError **error);
  */
 bool config_add_device(struct daemon_config *c, const char *text, GError **error);
 /*
- * "vhost-user,socket=PATH,drives=cd0:cd1,queues=N,clients=N,packed=on|off" or
+ * "vhost-user,socket=PATH,id=scsi0,drives=hd0:cd0,queues=N,clients=N,packed=on|off" or
  * "vfio-user,socket=PATH,device=ID"
  */
 bool config_add_attachment(struct daemon_config *c, const char *text, GError **error);
@@ -83,11 +88,13 @@ bool config_add_attachment(struct daemon_config *c, const char *text, GError **e
  * attached. Says of each vfio-user attachment which device it shows.
  */
 bool config_check(struct daemon_config *c, GError **error);
-/* At the start: whether disks have a controller to hang on. */
+/* At the start: whether disks have a controller or a socket to hang on. */
 bool config_check_disks(const struct daemon_config *c, GError **error);
 const struct optical_config *config_find_optical(const struct daemon_config *c, const char *id);
 const struct disk_config *config_find_disk(const struct daemon_config *c, const char *id);
 const struct device_config *config_find_device(const struct daemon_config *c, const char *id);
+/* The vhost-user attachment of that id, or NULL. */
+const struct attach_config *config_find_attachment(const struct daemon_config *c, const char *id);
 /* That of a vfio-user attachment, in a config that passed config_check(). */
 const struct device_config *config_attached_device(const struct daemon_config *c,
 						   const struct attach_config *a);

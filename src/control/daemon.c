@@ -209,31 +209,6 @@ static co_fn bool start_device(struct outboard_daemon *d, const struct device_co
 	return true;
 }
 
-static bool start_vhost_user(struct outboard_daemon *d, struct daemon_attachment *da,
-			     GError **error)
-{
-	const struct attach_config *c = da->config;
-	unsigned n = c->drives ? g_strv_length(c->drives) : d->drives->len;
-	g_autofree struct scsi_lu **targets = g_new0(struct scsi_lu *, n + 1);
-	struct vhost_user_options o = {
-		.path = c->socket,
-		.targets = targets,
-		.n_targets = n,
-		.max_queues = c->queues,
-		.packed = c->packed,
-		.max_clients = c->clients,
-	};
-
-	for (unsigned i = 0; i < n; i++) {
-		struct daemon_drive *dd =
-			c->drives ? daemon_find_drive(d, c->drives[i]) : daemon_drive(d, i);
-
-		targets[i] = drive_lu(dd->drive);
-	}
-	da->vhost = vhost_user_new(d->loop, &o, error);
-	return da->vhost;
-}
-
 static bool start_vfio_user(struct outboard_daemon *d, struct daemon_attachment *da, GError **error)
 {
 	struct vfio_user_options o = {.path = da->config->socket};
@@ -244,13 +219,13 @@ static bool start_vfio_user(struct outboard_daemon *d, struct daemon_attachment 
 	return da->vfio;
 }
 
-static bool start_attachment(struct outboard_daemon *d, const struct attach_config *c,
-			     GError **error)
+static co_fn bool start_attachment(struct outboard_daemon *d, const struct attach_config *c,
+				   GError **error)
 {
 	struct daemon_attachment da = {.config = c};
 
 	if (!(c->kind == ATTACH_VFIO_USER ? start_vfio_user(d, &da, error)
-					  : start_vhost_user(d, &da, error)))
+					  : scsi_attach(d, &da, error)))
 		return err_prefix(error, "--attach %s", attach_kind_name(c->kind));
 	g_array_append_val(d->attachments, da);
 	return true;
@@ -341,6 +316,7 @@ static co_fn bool start_all(struct outboard_daemon *d, GError **error)
 		if (!disk_start(d, d->config->disks->pdata[i], error))
 			return false;
 	}
+	scsi_claim_disks(d);
 	for (unsigned i = 0; i < d->config->devices->len; i++) {
 		if (!start_device(d, d->config->devices->pdata[i], error))
 			return false;
@@ -413,6 +389,8 @@ static void end_attachment(void *arg)
 
 	vhost_user_free(da->vhost);
 	vfio_user_free(da->vfio);
+	if (da->targets)
+		g_ptr_array_free(da->targets, TRUE);
 	co_drain_leave(da->ending);
 }
 
@@ -445,8 +423,10 @@ co_fn void daemon_free(struct outboard_daemon *d)
 	end_attachments(d);
 	for (unsigned i = 0; i < d->devices->len; i++)
 		stop_device(daemon_device(d, i));
-	for (unsigned i = 0; i < d->disks->len; i++)
+	for (unsigned i = 0; i < d->disks->len; i++) {
+		scsi_stop_disk(daemon_disk(d, i), forget);
 		disk_free(daemon_disk(d, i));
+	}
 	for (unsigned i = 0; i < d->drives->len; i++)
 		stop_drive(d, daemon_drive(d, i), forget);
 	g_array_free(d->attachments, TRUE);

@@ -10,6 +10,7 @@
 #include "control/config.h"
 #include "device/device.h"
 #include "device/units.h"
+#include "scsi/disk.h"
 #include "scsi/drive.h"
 
 struct outboard_daemon;
@@ -43,7 +44,9 @@ struct daemon_drive {
 struct daemon_disk {
 	const struct disk_config *config;
 	struct block_node *node;
-	struct daemon_device *user; /* it hangs on this one; NULL: on none */
+	struct daemon_device *user;           /* it hangs on this one; NULL: on none */
+	const struct attach_config *shown_at; /* or is shown there; NULL: nowhere */
+	struct scsi_disk *scsi;               /* as a target; NULL: it is none */
 };
 
 struct daemon_device {
@@ -56,6 +59,7 @@ struct daemon_device {
 struct daemon_attachment {
 	const struct attach_config *config;
 	struct vhost_user *vhost;           /* or NULL */
+	GPtrArray *targets;                 /* ids of its units, NULL where is none; or NULL */
 	struct vfio_user *vfio;             /* or NULL: */
 	const struct device_config *device; /* what it shows */
 	struct co_drain *ending;            /* the daemon's own */
@@ -99,7 +103,14 @@ co_fn bool daemon_remove_device(struct outboard_daemon *d, const char *id, GErro
 co_fn const char *daemon_add_disk(struct outboard_daemon *d, const char *text, GError **error);
 /* Closes one that hangs on nothing. */
 co_fn bool daemon_remove_disk(struct outboard_daemon *d, const char *id, GError **error);
-/* Hangs a disk or drive on a port of a device while the guest runs; takes it off again. */
+/*
+ * Makes a disk longer while its guest runs, which is told of it; a shorter one is refused, as is
+ * one on a device that cannot tell its guest.
+ */
+co_fn bool daemon_resize_disk(struct outboard_daemon *d, const char *id, uint64_t bytes,
+			      GError **error);
+/* Hangs a disk or drive on a port of a device, or makes it a target of a vhost-user attachment,
+ * while the guest runs; takes it off again. */
 co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned slot, const char *id,
 		       GError **error);
 co_fn bool daemon_unplug(struct outboard_daemon *d, const char *device, unsigned slot,

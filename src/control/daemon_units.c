@@ -1,5 +1,5 @@
 /*
- * Disks of the daemon, and the units on controllers.
+ * The units on controllers: disks and drives.
  *
  * A disk belongs to one device at a time: two guests with a file system each would destroy it. It
  * is claimed when a device looks it up, and free again when the device ended or the unit was
@@ -10,63 +10,8 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "block/block.h"
 
 enum { UNIT_SECTOR = 512 };
-
-unsigned daemon_disks(const struct outboard_daemon *d)
-{
-	return d->disks->len;
-}
-
-struct daemon_disk *daemon_disk(struct outboard_daemon *d, unsigned i)
-{
-	return d->disks->pdata[i];
-}
-
-static struct daemon_disk *find_disk(struct outboard_daemon *d, const char *id)
-{
-	for (unsigned i = 0; i < d->disks->len; i++) {
-		if (!strcmp(daemon_disk(d, i)->config->id, id))
-			return daemon_disk(d, i);
-	}
-	return NULL;
-}
-
-static co_fn bool check_length(struct block_node *node, GError **error)
-{
-	uint64_t len = block_length(node);
-
-	if (len && len % UNIT_SECTOR == 0)
-		return true;
-	return err_set(error, EINVAL,
-		       "%s: %" G_GUINT64_FORMAT " bytes are no whole number of sectors of %d bytes",
-		       block_name(node), len, UNIT_SECTOR);
-}
-
-co_fn bool disk_start(struct outboard_daemon *d, const struct disk_config *c, GError **error)
-{
-	unsigned flags = c->readonly ? 0 : BLOCK_RDWR | BLOCK_UNSHARE_WRITE;
-	struct block_node *node = c->file ? block_open_image(c->file, c->format, flags, error)
-					  : block_open(c->opts, flags, error);
-	struct daemon_disk *disk;
-
-	if (!node || !check_length(node, error)) {
-		block_unref(node);
-		return err_prefix(error, "disk %s", c->id);
-	}
-	disk = g_new0(struct daemon_disk, 1);
-	disk->config = c;
-	disk->node = node;
-	g_ptr_array_add(d->disks, disk);
-	return true;
-}
-
-co_fn void disk_free(struct daemon_disk *disk)
-{
-	block_unref(disk->node);
-	g_free(disk);
-}
 
 static void fill_disk(struct daemon_disk *disk, struct device_unit *out)
 {
@@ -115,7 +60,7 @@ static bool units_find(void *opaque, const char *id, struct device_unit *out, GE
 	struct daemon_device *dd = opaque;
 	struct outboard_daemon *d = dd->daemon;
 	struct daemon_drive *drive = daemon_find_drive(d, id);
-	struct daemon_disk *disk = find_disk(d, id);
+	struct daemon_disk *disk = daemon_find_disk(d, id);
 
 	if (drive) {
 		fill_drive(drive, out);
@@ -126,6 +71,14 @@ static bool units_find(void *opaque, const char *id, struct device_unit *out, GE
 	if (disk->user)
 		return err_set(error, EBUSY, "disk '%s' hangs on device %s already", id,
 			       disk->user->config->id);
+	if (disk->shown_at)
+		return err_set(error, EBUSY, "disk '%s' is attached at %s already", id,
+			       disk->shown_at->socket);
+	if (disk->config->block_size != UNIT_SECTOR)
+		return err_set(
+			error, ENOTSUP,
+			"disk '%s' has block-size=%u; such a disk is for --attach vhost-user", id,
+			disk->config->block_size);
 	disk->user = dd;
 	fill_disk(disk, out);
 	return true;
@@ -140,7 +93,8 @@ static bool units_nth(void *opaque, unsigned n, struct device_unit *out)
 	for (unsigned i = 0; i < d->disks->len; i++) {
 		struct daemon_disk *disk = daemon_disk(d, i);
 
-		if (disk->user && disk->user != dd)
+		if ((disk->user && disk->user != dd) || disk->shown_at ||
+		    disk->config->block_size != UNIT_SECTOR)
 			continue;
 		if (n-- > 0)
 			continue;
@@ -168,37 +122,6 @@ void units_release(struct daemon_device *dd)
 		if (disk->user == dd)
 			disk->user = NULL;
 	}
-}
-
-co_fn const char *daemon_add_disk(struct outboard_daemon *d, const char *text, GError **error)
-{
-	GPtrArray *disks = d->config->disks;
-	struct disk_config *c;
-
-	if (!config_add_disk(d->config, text, error))
-		return NULL;
-	c = disks->pdata[disks->len - 1];
-	if (disk_start(d, c, error))
-		return c->id;
-	g_ptr_array_remove(disks, c);
-	return NULL;
-}
-
-co_fn bool daemon_remove_disk(struct outboard_daemon *d, const char *id, GError **error)
-{
-	struct daemon_disk *disk = find_disk(d, id);
-	void *config;
-
-	if (!disk)
-		return err_set(error, ENOENT, "there is no disk '%s'", id);
-	if (disk->user)
-		return err_set(error, EBUSY, "disk '%s' hangs on device %s; unplug it there first",
-			       id, disk->user->config->id);
-	config = (void *)disk->config;
-	g_ptr_array_remove(d->disks, disk);
-	disk_free(disk);
-	g_ptr_array_remove(d->config->disks, config);
-	return true;
 }
 
 /* The device and its operations on units; NULL: *error. */
@@ -230,12 +153,16 @@ static const struct device_unit_ops *find_slot(struct outboard_daemon *d, const 
 co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned slot, const char *id,
 		       GError **error)
 {
+	struct daemon_attachment *da = daemon_find_attachment(d, device);
 	struct daemon_device *dd;
-	const struct device_unit_ops *ops = find_slot(d, device, slot, &dd, error);
+	const struct device_unit_ops *ops;
 	struct device_unit unit;
 	struct daemon_disk *disk;
 	const char *there;
 
+	if (da)
+		return scsi_plug(d, da, slot, id, error);
+	ops = find_slot(d, device, slot, &dd, error);
 	if (!ops)
 		return false;
 	there = ops->unit(device_ob(dd->device), slot);
@@ -246,7 +173,7 @@ co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned s
 		return false;
 	if (ops->plug(device_ob(dd->device), slot, &unit, error))
 		return true;
-	disk = find_disk(d, id);
+	disk = daemon_find_disk(d, id);
 	if (disk)
 		disk->user = NULL;
 	return false;
@@ -255,13 +182,19 @@ co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned s
 co_fn bool daemon_unplug(struct outboard_daemon *d, const char *device, unsigned slot,
 			 GError **error)
 {
+	struct daemon_attachment *da = daemon_find_attachment(d, device);
 	struct daemon_device *dd;
-	const struct device_unit_ops *ops = find_slot(d, device, slot, &dd, error);
-	const char *there = ops ? ops->unit(device_ob(dd->device), slot) : NULL;
-	struct daemon_disk *disk = there ? find_disk(d, there) : NULL;
+	const struct device_unit_ops *ops;
+	struct daemon_disk *disk;
+	const char *there;
 
+	if (da)
+		return scsi_unplug(d, da, slot, error);
+	ops = find_slot(d, device, slot, &dd, error);
 	if (!ops)
 		return false;
+	there = ops->unit(device_ob(dd->device), slot);
+	disk = there ? daemon_find_disk(d, there) : NULL;
 	if (!there)
 		return err_set(error, ENOENT, "in slot %u of device %s is nothing", slot, device);
 	if (!ops->unplug(device_ob(dd->device), slot, error))
