@@ -25,13 +25,16 @@ NEW_SUITE = "trixie-backports"
 KERNEL = "linux-image-amd64"
 PACKAGES = ("busybox-static", "coreutils", "diffutils", "util-linux", "eject", "xorriso", "cdrskin",
             "wodim", "genisoimage", "growisofs", "dvd+rw-tools", "sg3-utils", "udev", "mount",
-            "cdrdao", "hdparm", "smartmontools", "e2fsprogs")
+            "cdrdao", "hdparm", "smartmontools", "e2fsprogs", "xfsprogs")
 PROGRAMS = ("xorriso", "cdrskin", "wodim", "readom", "genisoimage", "isoinfo", "growisofs",
             "cdrdao", "hdparm", "smartctl", "mke2fs", "e2fsck",
+            "mkfs.xfs", "xfs_repair", "fstrim",
             "dvd+rw-format", "dvd+rw-mediainfo", "dd", "sha256sum", "cmp", "diff", "timeout", "od",
             "mount", "umount", "blockdev", "blkid", "eject", "losetup", "udevadm", "sg_raw", "sg_inq",
             "sg_get_config", "sg_turs", "sg_start", "sg_prevent", "sg_readcap", "sg_luns", "sg_vpd",
-            "sg_reset", "sg_requests", "sg_modes", "sg_rbuf", "sg_scan", "sginfo", "sg_persist")
+            "sg_reset", "sg_requests", "sg_modes", "sg_rbuf", "sg_scan", "sginfo", "sg_persist",
+            "sg_opcodes", "sg_unmap", "sg_write_same", "sg_verify", "sg_get_lba_status", "sg_sync",
+            "sg_compare_and_write")
 LINKS = {"mkisofs": "genisoimage", "xorrisofs": "xorriso", "cdrecord": "wodim", "osirrox": "xorriso",
          "readcd": "readom", "mkfs.ext4": "mke2fs", "fsck.ext4": "e2fsck"}
 OWN_PROGRAMS = {"agent": "init", "sgio": "usr/bin/sgio"}
@@ -39,7 +42,7 @@ OWN_PROGRAMS = {"agent": "init", "sgio": "usr/bin/sgio"}
 MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "virtio_scsi", "sr_mod", "sd_mod", "sg",
            "isofs", "udf", "nls_utf8", "nls_ascii", "loop", "ext4")
 # Packed as well, loaded by tests that need them: see Guest.load().
-MORE_MODULES = ("ahci", "ata_piix", "ata_generic", "virtio_mmio", "crc32c_generic")
+MORE_MODULES = ("ahci", "ata_piix", "ata_generic", "virtio_mmio", "crc32c_generic", "xfs")
 LIBRARY_PLACES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "usr/lib", "lib",
                   "usr/lib/x86_64-linux-gnu/systemd", "lib/systemd")
 HERE = Path(__file__).resolve().parent
