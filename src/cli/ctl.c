@@ -187,13 +187,26 @@ static long long number_of(const json_t *j, const char *key)
 	return json_integer_value(json_object_get(j, key));
 }
 
+static void print_units(const json_t *j)
+{
+	const json_t *unit;
+	size_t i;
+
+	json_array_foreach(json_object_get(j, "units"), i, unit)
+	{
+		if (json_is_string(unit))
+			printf("    slot %zu: %s\n", i, json_string_value(unit));
+	}
+}
+
 static void print_attachment(const json_t *j)
 {
-	const char *device = text_of(j, "device", NULL);
+	const char *device = text_of(j, "device", NULL), *id = text_of(j, "id", NULL);
 	const json_t *entry;
 	size_t i;
 
-	printf("%s %s\n    %lld connected, ", text_of(j, "type", "?"), text_of(j, "socket", "?"),
+	printf("%s %s%s%s%s\n    %lld connected, ", text_of(j, "type", "?"),
+	       text_of(j, "socket", "?"), id ? " (" : "", id ? id : "", id ? ")" : "",
 	       number_of(j, "clients"));
 	if (device) {
 		printf("device %s, %lld accesses, %lld interrupts, ", device,
@@ -202,6 +215,7 @@ static void print_attachment(const json_t *j)
 		printf("%lld requests, ", number_of(j, "requests"));
 	}
 	printf("%lld protocol errors\n", number_of(j, "protocol_errors"));
+	print_units(j);
 	json_array_foreach(json_object_get(j, "connections"), i, entry) printf(
 		"    %s: %s%s%s, %lld requests, %lld in flight\n", text_of(entry, "peer", "?"),
 		json_is_string(json_object_get(entry, "export")) ? "export " : "",
@@ -212,29 +226,25 @@ static void print_attachment(const json_t *j)
 
 static void print_device(const json_t *j)
 {
-	const json_t *unit;
-	size_t i;
-
 	printf("device %-7s %s (%s), PCI %s:%s%s\n", text_of(j, "id", "?"),
 	       text_of(j, "class", "?"), text_of(j, "driver", "?"), text_of(j, "vendor", "?"),
 	       text_of(j, "device", "?"),
 	       json_is_true(json_object_get(j, "stopped")) ? ", stopped" : "");
-	json_array_foreach(json_object_get(j, "units"), i, unit)
-	{
-		if (json_is_string(unit))
-			printf("    slot %zu: %s\n", i, json_string_value(unit));
-	}
+	print_units(j);
 }
 
 static void print_disk(const json_t *j)
 {
 	g_autofree char *size = size_text((uint64_t)number_of(j, "bytes"));
 	const char *device = text_of(j, "device", text_of(j, "socket", NULL));
+	const char *reserved = text_of(j, "reserved", NULL);
 
 	printf("disk %-9s %s, %s, %s%s%s%s\n", text_of(j, "id", "?"), text_of(j, "file", "?"),
 	       text_of(j, "format", "?"), size,
 	       json_is_true(json_object_get(j, "writable")) ? "" : ", read-only",
 	       device ? ", on " : "", device ? device : "");
+	if (reserved)
+		printf("    %s\n", reserved);
 }
 
 static void print_status(const json_t *status)

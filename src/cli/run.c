@@ -26,7 +26,7 @@ struct run {
 	struct daemon_config config;
 	const struct disc_type *type; /* of discs to be made; NULL: none are */
 	uint32_t blocks;
-	bool scsi;   /* a virtio-scsi controller shows the drives */
+	bool scsi;   /* a virtio-scsi controller shows disks and drives */
 	bool blk;    /* each disk is a virtio disk */
 	char **argv; /* of the VMM, as the user gave it */
 	int qemu_at;
@@ -198,7 +198,7 @@ static bool add_disc(struct daemon_config *c, const char *path, GError **error)
 
 /*
  * Which controller shows disks and drives: that of --bus; else those among the --device options;
- * else virtio-scsi for drives, and AHCI where there are disks, which virtio-scsi does not take.
+ * else virtio-scsi for drives, and AHCI where there are disks, which every guest has a driver for.
  * virtio-blk is for disks; drives that are there too hang on virtio-scsi then.
  */
 static bool choose_bus(const struct args *a, struct run *r, GError **error)
@@ -209,8 +209,8 @@ static bool choose_bus(const struct args *a, struct run *r, GError **error)
 
 	if (bus && !g_strv_contains(names, bus)) {
 		return err_set(error, EINVAL,
-			       "--bus %s: there are virtio-scsi (drives only), virtio-blk (disks "
-			       "only), ahci and ide",
+			       "--bus %s: there are virtio-scsi, virtio-blk (disks only), ahci and "
+			       "ide",
 			       bus);
 	}
 	for (unsigned i = 0; i < r->config.devices->len; i++)
@@ -226,8 +226,7 @@ static bool choose_bus(const struct args *a, struct run *r, GError **error)
 		       err_set(error, EINVAL,
 			       "--bus virtio-blk shows disks; give --disk file=FILE");
 	}
-	return r->scsi ? config_check_disks(&r->config, error)
-		       : config_add_device(&r->config, bus, error);
+	return r->scsi || config_add_device(&r->config, bus, error);
 }
 
 static bool read_drives_and_devices(const struct args *a, struct run *r, GError **error)
@@ -319,7 +318,8 @@ static bool plan(const struct args *a, struct run *r, struct qemu_version versio
 	g_autofree char *doubled = g_strjoinv(",,", parts);
 
 	r->config.control = g_strdup(args_value(a, "control"));
-	if (r->scsi && r->config.opticals->len && !add_socket(r, doubled, NULL, error))
+	if (r->scsi && (r->config.opticals->len || (r->config.disks->len && !r->blk)) &&
+	    !add_socket(r, doubled, NULL, error))
 		return false;
 	for (unsigned i = 0; r->blk && i < r->config.disks->len; i++) {
 		const struct disk_config *disk = r->config.disks->pdata[i];

@@ -85,13 +85,14 @@ static json_t *drive_json(struct daemon_drive *dd)
 static json_t *disk_json(const struct daemon_disk *disk)
 {
 	const char *socket = disk->shown_at ? disk->shown_at->socket : NULL;
+	g_autofree char *reserved = disk->scsi ? scsi_disk_describe(disk->scsi) : NULL;
 
 	return json_pack(
-		"{s:s, s:o, s:s, s:I, s:b, s:s?, s:o}", "id", disk->config->id, "file",
+		"{s:s, s:o, s:s, s:I, s:b, s:s?, s:o, s:s?}", "id", disk->config->id, "file",
 		file_name_json(block_name(disk->node)), "format", block_driver_name(disk->node),
 		"bytes", (json_int_t)block_length(disk->node), "writable",
 		block_is_writable(disk->node), "device", disk->user ? disk->user->config->id : NULL,
-		"socket", file_name_json(socket));
+		"socket", file_name_json(socket), "reserved", reserved);
 }
 
 static json_t *slots_json(struct daemon_device *dd, const struct device_unit_ops *ops)
@@ -143,13 +144,26 @@ static void read_devices(void *arg)
 		json_array_append_new(s->json, device_json(daemon_device(s->daemon, i)));
 }
 
+static json_t *targets_json(const struct daemon_attachment *da)
+{
+	json_t *targets = json_array();
+
+	for (unsigned i = 0; i < da->targets->len; i++) {
+		const char *id = da->targets->pdata[i];
+
+		json_array_append_new(targets, id ? json_string(id) : json_null());
+	}
+	return targets;
+}
+
 static json_t *vhost_user_json(const struct daemon_attachment *da)
 {
 	struct vhost_user_stats s;
 
 	vhost_user_get_stats(da->vhost, &s);
-	return json_pack("{s:s, s:o, s:s*, s:i, s:I, s:I, s:I, s:I}", "type",
-			 attach_kind_name(da->config->kind), "socket",
+	return json_pack("{s:s, s:s*, s:o*, s:o, s:s*, s:i, s:I, s:I, s:I, s:I}", "type",
+			 attach_kind_name(da->config->kind), "id", da->config->id, "units",
+			 da->targets ? targets_json(da) : NULL, "socket",
 			 file_name_json(da->config->socket), "disk", da->config->disk, "clients",
 			 (int)s.clients, "requests", (json_int_t)s.requests, "kicks",
 			 (json_int_t)s.kicks, "calls", (json_int_t)s.calls, "protocol_errors",

@@ -55,6 +55,7 @@ static void attach_free(void *p)
 	g_free(a->device);
 	g_free(a->disk);
 	config_nbd_free(a->nbd);
+	g_free(a->id);
 	g_strfreev(a->drives);
 	g_free(a);
 }
@@ -104,6 +105,17 @@ const struct device_config *config_find_device(const struct daemon_config *c, co
 	return NULL;
 }
 
+const struct attach_config *config_find_attachment(const struct daemon_config *c, const char *id)
+{
+	for (unsigned i = 0; i < c->attachments->len; i++) {
+		const struct attach_config *a = c->attachments->pdata[i];
+
+		if (a->id && !strcmp(a->id, id))
+			return a;
+	}
+	return NULL;
+}
+
 bool config_is_controller(const struct device_config *d)
 {
 	return !strcmp(d->driver, "ahci") || !strcmp(d->driver, "ide");
@@ -122,13 +134,14 @@ static bool id_ok(const char *id)
 	       strspn(id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_.-") == strlen(id);
 }
 
-/* Drives, disks and devices share their names: a message with one in it means one thing. */
+/* Drives, disks, devices and controllers share their names: one in a message means one thing. */
 static const char *id_user(const struct daemon_config *c, const char *id)
 {
-	return config_find_optical(c, id)  ? "drive"
-	       : config_find_disk(c, id)   ? "disk"
-	       : config_find_device(c, id) ? "device"
-					   : NULL;
+	return config_find_optical(c, id)      ? "drive"
+	       : config_find_disk(c, id)       ? "disk"
+	       : config_find_device(c, id)     ? "device"
+	       : config_find_attachment(c, id) ? "attachment"
+					       : NULL;
 }
 
 static char *free_id(const struct daemon_config *c, const char *prefix)
@@ -278,7 +291,8 @@ const char *attach_kind_name(enum attach_kind kind)
 	return attach_kinds[kind];
 }
 
-static bool parse_vhost_user(struct attach_config *a, struct opts *o, GError **error)
+static bool parse_vhost_user(const struct daemon_config *c, struct attach_config *a, struct opts *o,
+			     GError **error)
 {
 	uint64_t clients = 1;
 	const char *drives = opts_get(o, "drives");
@@ -288,7 +302,7 @@ static bool parse_vhost_user(struct attach_config *a, struct opts *o, GError **e
 		return false;
 	a->clients = (unsigned)clients;
 	a->drives = drives ? g_strsplit(drives, ":", -1) : NULL;
-	return true;
+	return config_get_id(c, o, "scsi", &a->id, error);
 }
 
 static bool parse_vfio_user(struct attach_config *a, struct opts *o, GError **error)
@@ -314,11 +328,12 @@ bool config_get_socket(struct attach_config *a, struct opts *o, GError **error)
 	return true;
 }
 
-static bool parse_kind(struct attach_config *a, struct opts *o, GError **error)
+static bool parse_kind(const struct daemon_config *c, struct attach_config *a, struct opts *o,
+		       GError **error)
 {
 	switch (a->kind) {
 	case ATTACH_VHOST_USER:
-		return config_get_socket(a, o, error) && parse_vhost_user(a, o, error);
+		return config_get_socket(a, o, error) && parse_vhost_user(c, a, o, error);
 	case ATTACH_VFIO_USER:
 		return config_get_socket(a, o, error) && parse_vfio_user(a, o, error);
 	case ATTACH_VHOST_USER_BLK:
@@ -328,7 +343,8 @@ static bool parse_kind(struct attach_config *a, struct opts *o, GError **error)
 	return false;
 }
 
-static bool parse_attachment(struct attach_config *a, struct opts *o, GError **error)
+static bool parse_attachment(const struct daemon_config *c, struct attach_config *a, struct opts *o,
+			     GError **error)
 {
 	int type = -1;
 
@@ -341,14 +357,14 @@ static bool parse_attachment(struct attach_config *a, struct opts *o, GError **e
 			       "nbd,socket=PATH");
 	}
 	a->kind = (enum attach_kind)type;
-	return parse_kind(a, o, error) && opts_check_used(o, "--attach", error);
+	return parse_kind(c, a, o, error) && opts_check_used(o, "--attach", error);
 }
 
 bool config_add_attachment(struct daemon_config *c, const char *text, GError **error)
 {
 	struct attach_config *a = g_new0(struct attach_config, 1);
 	struct opts *o = opts_parse(text, "type", error);
-	bool ok = o && parse_attachment(a, o, error);
+	bool ok = o && parse_attachment(c, a, o, error);
 
 	opts_free(o);
 	if (!ok) {
@@ -356,38 +372,6 @@ bool config_add_attachment(struct daemon_config *c, const char *text, GError **e
 		return err_prefix(error, "--attach %s", text);
 	}
 	g_ptr_array_add(c->attachments, a);
-	return true;
-}
-
-static bool check_drives(const struct daemon_config *c, const struct attach_config *a,
-			 GError **error)
-{
-	unsigned n = a->drives ? g_strv_length(a->drives) : c->opticals->len;
-
-	if (!n) {
-		return err_set(error, EINVAL,
-			       "--attach vhost-user,socket=%s: there is no drive; give --optical "
-			       "disc=FILE (or --optical id=cd0 for an empty one)",
-			       a->socket);
-	}
-	if (n > VHOST_USER_TARGETS_MAX)
-		return err_set(error, EINVAL, "--attach socket=%s: %u drives, one socket takes %d",
-			       a->socket, n, VHOST_USER_TARGETS_MAX);
-	for (unsigned i = 0; a->drives && i < n; i++) {
-		if (!config_find_optical(c, a->drives[i])) {
-			return err_set(error, ENOENT,
-				       "--attach drives=: there is no drive '%s'; give --optical "
-				       "id=%s,...",
-				       a->drives[i], a->drives[i]);
-		}
-		for (unsigned k = 0; k < i; k++) {
-			if (!strcmp(a->drives[i], a->drives[k])) {
-				return err_set(error, EEXIST,
-					       "--attach drives=: '%s' stands there twice",
-					       a->drives[i]);
-			}
-		}
-	}
 	return true;
 }
 
@@ -436,7 +420,7 @@ static bool check_kind(const struct daemon_config *c, unsigned at, GError **erro
 	const struct attach_config *a = c->attachments->pdata[at];
 
 	switch (a->kind) {
-	case ATTACH_VHOST_USER: return check_drives(c, a, error);
+	case ATTACH_VHOST_USER: return config_check_targets(c, at, error);
 	case ATTACH_VFIO_USER: return check_device(c, at, error);
 	case ATTACH_VHOST_USER_BLK: return config_check_blk(c, at, error);
 	case ATTACH_NBD: return config_check_nbd(c, at, error);
@@ -486,12 +470,13 @@ bool config_check_disks(const struct daemon_config *c, GError **error)
 	for (unsigned i = 0; i < c->disks->len; i++) {
 		const struct disk_config *disk = c->disks->pdata[i];
 
-		if (config_blk_of_disk(c, disk->id) || config_nbd_of_disk(c, disk->id))
+		if (config_is_target(c, disk->id) || config_blk_of_disk(c, disk->id) ||
+		    config_nbd_of_disk(c, disk->id))
 			continue;
 		return err_set(error, EINVAL,
-			       "disk '%s' hangs on nothing; give --attach "
-			       "vhost-user-blk,socket=PATH,disk=%s, --attach nbd,socket=PATH, or "
-			       "--device ahci (or ide)",
+			       "disk '%s' hangs on nothing; give --attach vhost-user,socket=PATH, "
+			       "--attach vhost-user-blk,socket=PATH,disk=%s, "
+			       "--attach nbd,socket=PATH, or --device ahci (or ide)",
 			       disk->id, disk->id);
 	}
 	return true;

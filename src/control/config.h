@@ -26,6 +26,9 @@ struct disk_config {
 	struct opts *opts;               /* for block_open() */
 	struct opts *image_opts;         /* with file: what it says of the image's node */
 	bool rotational, readonly, share_rw;
+	/* As a virtio-scsi target: */
+	unsigned block_size; /* 512 or 4096 */
+	char *state;         /* state file; NULL: beside the first attachment's socket */
 };
 
 struct device_config {
@@ -56,8 +59,9 @@ struct attach_config {
 	/* vhost-user-blk: */
 	char *disk; /* its id; NULL until config_check(): the only one */
 	/* vhost-user: */
-	char **drives;    /* ids, target 0 first; NULL: all drives in their order */
-	unsigned queues;  /* also of vhost-user-blk; 0: the back end's default */
+	char *id;
+	char **drives;   /* ids, target 0 first; NULL: all free disks, all drives, in their order */
+	unsigned queues; /* also of vhost-user-blk; 0: the back end's default */
 	unsigned clients; /* front ends, or NBD clients, at a time; 0: 1 */
 	bool packed;      /* both */
 };
@@ -81,9 +85,10 @@ void config_fini(struct daemon_config *c);
 bool config_add_optical(struct daemon_config *c, const char *text, GError **error);
 /*
  * "file=PATH,format=raw,id=hd0,serial=,model=,firmware=,rotational=on|off,readonly=on|off,
- * share-rw=on|off" and the options that every block node takes (cache=, discard=, ...), or
- * instead of file and format the options of a block driver ("driver=raw,file.driver=fault,...");
- * the key of a first bare value is "file". One without id is called hd0, hd1 ...
+ * share-rw=on|off,block-size=512|4096,state=FILE" and the options that every block node takes
+ * (cache=, discard=, ...), or instead of file and format the options of a block driver
+ * ("driver=raw,file.driver=fault,..."); the key of a first bare value is "file". One without id is
+ * called hd0, hd1 ...
  */
 bool config_add_disk(struct daemon_config *c, const char *text, GError **error);
 /*
@@ -92,7 +97,7 @@ bool config_add_disk(struct daemon_config *c, const char *text, GError **error);
  */
 bool config_add_device(struct daemon_config *c, const char *text, GError **error);
 /*
- * "vhost-user,socket=PATH,drives=cd0:cd1,queues=N,clients=N,packed=on|off",
+ * "vhost-user,socket=PATH,id=scsi0,drives=hd0:cd0,queues=N,clients=N,packed=on|off",
  * "vhost-user-blk,socket=PATH,disk=ID,queues=N,packed=on|off",
  * "vfio-user,socket=PATH,device=ID" or "nbd,socket=PATH|host=NAME,port=N,disks=hd0:hd1,export=NAME,
  * description=,readonly=on|off,clients=N,tls=off|allow|require,tls-creds=FOLDER,tls-psk=FILE,
@@ -109,6 +114,8 @@ bool config_check_disks(const struct daemon_config *c, GError **error);
 const struct optical_config *config_find_optical(const struct daemon_config *c, const char *id);
 const struct disk_config *config_find_disk(const struct daemon_config *c, const char *id);
 const struct device_config *config_find_device(const struct daemon_config *c, const char *id);
+/* The vhost-user attachment of that id, or NULL. */
+const struct attach_config *config_find_attachment(const struct daemon_config *c, const char *id);
 /* That of a vfio-user attachment, in a config that passed config_check(). */
 const struct device_config *config_attached_device(const struct daemon_config *c,
 						   const struct attach_config *a);

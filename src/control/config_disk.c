@@ -19,6 +19,7 @@ void config_disk_free(void *p)
 	g_free(d->model);
 	g_free(d->serial);
 	g_free(d->firmware);
+	g_free(d->state);
 	opts_free(d->opts);
 	opts_free(d->image_opts);
 	g_free(d);
@@ -74,11 +75,25 @@ static bool get_image(struct disk_config *d, GError **error)
 	return true;
 }
 
+static bool get_block_size(struct opts *o, unsigned *size, GError **error)
+{
+	static const char *const names[] = {"512", "4096", NULL};
+	static const unsigned sizes[] = {512, 4096};
+	int which = 0;
+
+	if (!opts_get_enum(o, "block-size", names, &which, error))
+		return false;
+	*size = sizes[which];
+	return true;
+}
+
 static bool parse_disk(const struct daemon_config *c, struct disk_config *d, GError **error)
 {
 	struct opts *o = d->opts;
 
-	return get_image(d, error) && config_get_id(c, o, "hd", &d->id, error) &&
+	d->state = g_strdup(opts_get(o, "state"));
+	return get_image(d, error) && get_block_size(o, &d->block_size, error) &&
+	       config_get_id(c, o, "hd", &d->id, error) &&
 	       config_get_text(o, "model", MODEL_MAX, &d->model, error) &&
 	       config_get_text(o, "serial", DISK_SERIAL_MAX, &d->serial, error) &&
 	       config_get_text(o, "firmware", FIRMWARE_MAX, &d->firmware, error) &&

@@ -26,3 +26,7 @@ bool config_get_socket(struct attach_config *a, struct opts *o, GError **error);
 bool config_parse_nbd(struct attach_config *a, struct opts *o, GError **error);
 bool config_check_nbd(const struct daemon_config *c, unsigned at, GError **error);
 void config_nbd_free(struct nbd_config *n);
+/* config_targets.c. Whether attachment number at has units, each its own. */
+bool config_check_targets(const struct daemon_config *c, unsigned at, GError **error);
+/* Whether a vhost-user attachment may show the disk. */
+bool config_is_target(const struct daemon_config *c, const char *disk);

@@ -213,31 +213,6 @@ static co_fn bool start_device(struct outboard_daemon *d, const struct device_co
 	return true;
 }
 
-static bool start_vhost_user(struct outboard_daemon *d, struct daemon_attachment *da,
-			     GError **error)
-{
-	const struct attach_config *c = da->config;
-	unsigned n = c->drives ? g_strv_length(c->drives) : d->drives->len;
-	g_autofree struct scsi_lu **targets = g_new0(struct scsi_lu *, n + 1);
-	struct vhost_user_options o = {
-		.path = c->socket,
-		.targets = targets,
-		.n_targets = n,
-		.max_queues = c->queues,
-		.packed = c->packed,
-		.max_clients = c->clients,
-	};
-
-	for (unsigned i = 0; i < n; i++) {
-		struct daemon_drive *dd =
-			c->drives ? daemon_find_drive(d, c->drives[i]) : daemon_drive(d, i);
-
-		targets[i] = drive_lu(dd->drive);
-	}
-	da->vhost = vhost_user_new(d->loop, &o, error);
-	return da->vhost;
-}
-
 static bool start_vfio_user(struct outboard_daemon *d, struct daemon_attachment *da, GError **error)
 {
 	struct vfio_user_options o = {.path = da->config->socket};
@@ -255,7 +230,7 @@ static co_fn bool start_attachment(struct outboard_daemon *d, const struct attac
 	bool ok = false;
 
 	switch (c->kind) {
-	case ATTACH_VHOST_USER: ok = start_vhost_user(d, &da, error); break;
+	case ATTACH_VHOST_USER: ok = scsi_attach(d, &da, error); break;
 	case ATTACH_VFIO_USER: ok = start_vfio_user(d, &da, error); break;
 	case ATTACH_VHOST_USER_BLK: ok = disk_attach(d, &da, error); break;
 	case ATTACH_NBD: ok = nbd_start(d, &da, error); break;
@@ -352,7 +327,7 @@ static co_fn bool start_all(struct outboard_daemon *d, GError **error)
 			return false;
 	}
 	disks_claim(d);
-	if (!nbd_claim_disks(d, error))
+	if (!nbd_claim_disks(d, error) || !scsi_claim_disks(d, error))
 		return false;
 	for (unsigned i = 0; i < d->config->devices->len; i++) {
 		if (!start_device(d, d->config->devices->pdata[i], error))
@@ -427,6 +402,8 @@ static void end_attachment(void *arg)
 	vhost_user_free(da->vhost);
 	vfio_user_free(da->vfio);
 	nbd_server_free(da->nbd);
+	if (da->targets)
+		g_ptr_array_free(da->targets, TRUE);
 	co_drain_leave(da->ending);
 }
 
@@ -459,8 +436,10 @@ co_fn void daemon_free(struct outboard_daemon *d)
 	end_attachments(d);
 	for (unsigned i = 0; i < d->devices->len; i++)
 		stop_device(daemon_device(d, i));
-	for (unsigned i = 0; i < d->disks->len; i++)
+	for (unsigned i = 0; i < d->disks->len; i++) {
+		scsi_stop_disk(daemon_disk(d, i), forget);
 		disk_free(daemon_disk(d, i));
+	}
 	for (unsigned i = 0; i < d->drives->len; i++)
 		stop_drive(d, daemon_drive(d, i), forget);
 	g_array_free(d->attachments, TRUE);

@@ -11,6 +11,7 @@
 #include "control/config.h"
 #include "device/device.h"
 #include "device/units.h"
+#include "scsi/disk.h"
 #include "scsi/drive.h"
 
 struct outboard_daemon;
@@ -46,7 +47,8 @@ struct daemon_disk {
 	struct block_node *node;
 	struct daemon_device *user; /* it hangs on this one; NULL: on none */
 	const struct attach_config
-		*shown_at; /* or is shown there; NULL: nowhere, or read-only by NBD */
+		*shown_at;      /* or is shown there; NULL: nowhere, or read-only by NBD */
+	struct scsi_disk *scsi; /* as a target; NULL: it is none */
 };
 
 struct daemon_device {
@@ -60,6 +62,7 @@ struct daemon_attachment {
 	const struct attach_config *config;
 	struct vhost_user *vhost;           /* or NULL */
 	struct nbd_server *nbd;             /* or NULL */
+	GPtrArray *targets;                 /* ids of its units, NULL where is none; or NULL */
 	struct vfio_user *vfio;             /* or NULL: */
 	const struct device_config *device; /* what it shows */
 	struct co_drain *ending;            /* the daemon's own */
@@ -109,7 +112,8 @@ co_fn bool daemon_remove_disk(struct outboard_daemon *d, const char *id, GError 
  */
 co_fn bool daemon_resize_disk(struct outboard_daemon *d, const char *id, uint64_t bytes,
 			      GError **error);
-/* Hangs a disk or drive on a port of a device while the guest runs; takes it off again. */
+/* Hangs a disk or drive on a port of a device, or makes it a target of a vhost-user attachment,
+ * while the guest runs; takes it off again. */
 co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned slot, const char *id,
 		       GError **error);
 co_fn bool daemon_unplug(struct outboard_daemon *d, const char *device, unsigned slot,

@@ -7,8 +7,6 @@
 #include "base/err.h"
 #include "block/block.h"
 
-enum { DISK_SECTOR = 512 };
-
 unsigned daemon_disks(const struct outboard_daemon *d)
 {
 	return d->disks->len;
@@ -28,15 +26,15 @@ struct daemon_disk *daemon_find_disk(struct outboard_daemon *d, const char *id)
 	return NULL;
 }
 
-static co_fn bool check_length(struct block_node *node, GError **error)
+static co_fn bool check_length(struct block_node *node, unsigned sector, GError **error)
 {
 	uint64_t len = block_length(node);
 
-	if (len && len % DISK_SECTOR == 0)
+	if (len && len % sector == 0)
 		return true;
 	return err_set(error, EINVAL,
-		       "%s: %" PRIu64 " bytes are no whole number of sectors of %d bytes",
-		       block_name(node), len, DISK_SECTOR);
+		       "%s: %" PRIu64 " bytes are no whole number of sectors of %u bytes",
+		       block_name(node), len, sector);
 }
 
 co_fn bool disk_start(struct outboard_daemon *d, const struct disk_config *c, GError **error)
@@ -48,7 +46,7 @@ co_fn bool disk_start(struct outboard_daemon *d, const struct disk_config *c, GE
 			: block_open(c->opts, flags, error);
 	struct daemon_disk *disk;
 
-	if (!node || !check_length(node, error)) {
+	if (!node || !check_length(node, c->block_size, error)) {
 		block_unref(node);
 		return err_prefix(error, "disk %s", c->id);
 	}
@@ -92,10 +90,12 @@ bool disk_attach(struct outboard_daemon *d, struct daemon_attachment *da, GError
 
 static void tell_of_size(struct outboard_daemon *d, const struct daemon_disk *disk)
 {
+	if (disk->scsi)
+		scsi_disk_resized(disk->scsi);
 	for (unsigned i = 0; i < d->attachments->len; i++) {
 		struct daemon_attachment *da = daemon_attachment(d, i);
 
-		if (da->config == disk->shown_at)
+		if (da->config == disk->shown_at && da->config->disk)
 			vhost_user_disk_resized(da->vhost);
 	}
 }
@@ -110,11 +110,11 @@ co_fn bool daemon_resize_disk(struct outboard_daemon *d, const char *id, uint64_
 	if (!disk)
 		return err_set(error, ENOENT, "there is no disk '%s'", id);
 	now = block_length(disk->node);
-	if (bytes % DISK_SECTOR || bytes < now) {
+	if (bytes % disk->config->block_size || bytes < now) {
 		return err_set(error, EINVAL,
-			       "disk '%s': %" PRIu64 " bytes must be a multiple of %d and not less "
+			       "disk '%s': %" PRIu64 " bytes must be a multiple of %u and not less "
 			       "than the %" PRIu64 " it has",
-			       id, bytes, DISK_SECTOR, now);
+			       id, bytes, disk->config->block_size, now);
 	}
 	if (disk->user) {
 		return err_set(error, ENOTSUP,

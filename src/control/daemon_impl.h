@@ -34,6 +34,18 @@ bool disk_attach(struct outboard_daemon *d, struct daemon_attachment *da, GError
 bool nbd_claim_disks(struct outboard_daemon *d, GError **error);
 bool nbd_shows_disk(const struct outboard_daemon *d, const char *id);
 co_fn bool nbd_start(struct outboard_daemon *d, struct daemon_attachment *da, GError **error);
+/* daemon_scsi.c: disks and drives as targets. */
+struct daemon_attachment *daemon_find_attachment(struct outboard_daemon *d, const char *id);
+/* Disks that attachments name are taken, before any device looks for disks. */
+bool scsi_claim_disks(struct outboard_daemon *d, GError **error);
+co_fn bool scsi_attach(struct outboard_daemon *d, struct daemon_attachment *da, GError **error);
+co_fn bool scsi_plug(struct outboard_daemon *d, struct daemon_attachment *da, unsigned slot,
+		     const char *id, GError **error);
+co_fn bool scsi_unplug(struct outboard_daemon *d, struct daemon_attachment *da, unsigned slot,
+		       GError **error);
+/* It is a target no more, if it was one. forget: so is what initiators did with it, unless it
+ * stands in a file of the user's own. */
+co_fn void scsi_stop_disk(struct daemon_disk *disk, bool forget);
 /* For device_new(): where dd finds its disks and drives. */
 void units_init(struct outboard_daemon *d, struct daemon_device *dd);
 /* The device has gone, or was never made: its disks are free again. */

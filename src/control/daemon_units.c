@@ -11,6 +11,8 @@
 
 #include "base/err.h"
 
+enum { UNIT_SECTOR = 512 };
+
 static void fill_disk(struct daemon_disk *disk, struct device_unit *out)
 {
 	*out = (struct device_unit){
@@ -72,6 +74,11 @@ static bool units_find(void *opaque, const char *id, struct device_unit *out, GE
 	if (disk->shown_at)
 		return err_set(error, EBUSY, "disk '%s' is attached at %s already", id,
 			       disk->shown_at->socket);
+	if (disk->config->block_size != UNIT_SECTOR)
+		return err_set(
+			error, ENOTSUP,
+			"disk '%s' has block-size=%u; such a disk is for --attach vhost-user", id,
+			disk->config->block_size);
 	disk->user = dd;
 	fill_disk(disk, out);
 	return true;
@@ -86,7 +93,8 @@ static bool units_nth(void *opaque, unsigned n, struct device_unit *out)
 	for (unsigned i = 0; i < d->disks->len; i++) {
 		struct daemon_disk *disk = daemon_disk(d, i);
 
-		if ((disk->user && disk->user != dd) || disk->shown_at)
+		if ((disk->user && disk->user != dd) || disk->shown_at ||
+		    disk->config->block_size != UNIT_SECTOR)
 			continue;
 		if (n-- > 0)
 			continue;
@@ -145,12 +153,16 @@ static const struct device_unit_ops *find_slot(struct outboard_daemon *d, const 
 co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned slot, const char *id,
 		       GError **error)
 {
+	struct daemon_attachment *da = daemon_find_attachment(d, device);
 	struct daemon_device *dd;
-	const struct device_unit_ops *ops = find_slot(d, device, slot, &dd, error);
+	const struct device_unit_ops *ops;
 	struct device_unit unit;
 	struct daemon_disk *disk;
 	const char *there;
 
+	if (da)
+		return scsi_plug(d, da, slot, id, error);
+	ops = find_slot(d, device, slot, &dd, error);
 	if (!ops)
 		return false;
 	there = ops->unit(device_ob(dd->device), slot);
@@ -170,13 +182,19 @@ co_fn bool daemon_plug(struct outboard_daemon *d, const char *device, unsigned s
 co_fn bool daemon_unplug(struct outboard_daemon *d, const char *device, unsigned slot,
 			 GError **error)
 {
+	struct daemon_attachment *da = daemon_find_attachment(d, device);
 	struct daemon_device *dd;
-	const struct device_unit_ops *ops = find_slot(d, device, slot, &dd, error);
-	const char *there = ops ? ops->unit(device_ob(dd->device), slot) : NULL;
-	struct daemon_disk *disk = there ? daemon_find_disk(d, there) : NULL;
+	const struct device_unit_ops *ops;
+	struct daemon_disk *disk;
+	const char *there;
 
+	if (da)
+		return scsi_unplug(d, da, slot, error);
+	ops = find_slot(d, device, slot, &dd, error);
 	if (!ops)
 		return false;
+	there = ops->unit(device_ob(dd->device), slot);
+	disk = there ? daemon_find_disk(d, there) : NULL;
 	if (!there)
 		return err_set(error, ENOENT, "in slot %u of device %s is nothing", slot, device);
 	if (!ops->unplug(device_ob(dd->device), slot, error))

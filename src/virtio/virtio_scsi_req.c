@@ -15,6 +15,7 @@
 
 /* request header, device-readable */
 enum { REQ_LUN = 0, REQ_ID = 8, REQ_ATTR = 16, REQ_PRIO = 17, REQ_CRN = 18, REQ_CDB = 19 };
+enum { ATTR_ORDERED = 1 };
 /* response header, device-writable */
 enum {
 	RESP_SENSE_LEN = 0,
@@ -190,6 +191,7 @@ void vscsi_request(struct virtio_scsi *s, struct virtq_elem *e)
 	r->cmd.out = e->out;
 	r->cmd.in = e->in;
 	r->cmd.replay = e->replay;
+	r->cmd.ordered = h[REQ_ATTR] == ATTR_ORDERED;
 
 	valid = vscsi_decode_lun(h + REQ_LUN, &lun);
 	if (valid)

@@ -32,7 +32,9 @@ PROGRAMS = ("xorriso", "cdrskin", "wodim", "readom", "genisoimage", "isoinfo", "
             "dvd+rw-format", "dvd+rw-mediainfo", "dd", "sha256sum", "cmp", "diff", "timeout", "od",
             "mount", "umount", "blockdev", "blkid", "eject", "losetup", "udevadm", "sg_raw", "sg_inq",
             "sg_get_config", "sg_turs", "sg_start", "sg_prevent", "sg_readcap", "sg_luns", "sg_vpd",
-            "sg_reset", "sg_requests", "sg_modes", "sg_rbuf", "sg_scan", "sginfo", "sg_persist")
+            "sg_reset", "sg_requests", "sg_modes", "sg_rbuf", "sg_scan", "sginfo", "sg_persist",
+            "sg_opcodes", "sg_unmap", "sg_write_same", "sg_verify", "sg_get_lba_status", "sg_sync",
+            "sg_compare_and_write")
 LINKS = {"mkisofs": "genisoimage", "xorrisofs": "xorriso", "cdrecord": "wodim", "osirrox": "xorriso",
          "readcd": "readom", "mkfs.ext4": "mke2fs", "fsck.ext4": "e2fsck"}
 OWN_PROGRAMS = {"agent": "init", "sgio": "usr/bin/sgio"}

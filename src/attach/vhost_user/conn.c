@@ -60,6 +60,38 @@ static void on_ring_polled(struct virtq *q, void *arg)
 	vu_vring_serve(&c->rings[q->index]);
 }
 
+/* When the process was started, in the kernel's ticks; 0: not known. */
+static uint64_t started_at(pid_t pid)
+{
+	enum { FIELD = 22 }; /* proc(5), stat; counted from the second, which may have blanks */
+	g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid), *text = NULL;
+	const char *at;
+
+	if (!g_file_get_contents(path, &text, NULL, NULL))
+		return 0;
+	at = strrchr(text, ')');
+	for (unsigned i = 2; at && i < FIELD; i++)
+		at = strchr(at + 1, ' ');
+	return at ? g_ascii_strtoull(at + 1, NULL, 10) : 0;
+}
+
+/*
+ * The initiator's name. Where several may connect it goes by the process: a front end that comes
+ * back after we were started again must not be taken for another one, whose reservations it would
+ * have.
+ */
+static char *name_conn(const struct vhost_user *v, unsigned slot, int fd)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+
+	if (v->max_clients == 1 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0 ||
+	    who.pid <= 0)
+		return g_strdup_printf("vhost-user:%s#%u", v->path, slot);
+	return g_strdup_printf("vhost-user:%s#%d.%" PRIu64, v->path, (int)who.pid,
+			       started_at(who.pid));
+}
+
 struct vu_conn *vu_conn_new(struct vhost_user *v, unsigned slot, int fd)
 {
 	struct vu_conn *c = g_malloc0(sizeof(*c) + v->n_rings * sizeof(c->rings[0]));
@@ -69,7 +101,7 @@ struct vu_conn *vu_conn_new(struct vhost_user *v, unsigned slot, int fd)
 	c->slot = slot;
 	c->fd = fd;
 	c->backend_fd = -1;
-	c->name = g_strdup_printf("vhost-user:%s#%u", v->path, slot);
+	c->name = name_conn(v, slot, fd);
 	c->mem = gmem_new();
 	o = (struct virtio_device_options){
 		.loop = v->loop,

@@ -149,27 +149,23 @@ co_fn enum sense sbc_release(struct scsi_cmd *c)
 
 /* ---- PERSISTENT RESERVE OUT ---- */
 
-static struct scsi_nexus *find_nexus(struct scsi_lu *lu, const char *name)
+static void tell_one(struct scsi_nexus *nexus, enum sense attention, bool abort)
 {
-	for (unsigned i = 0; i < lu->nexuses->len; i++) {
-		struct scsi_nexus *nexus = g_ptr_array_index(lu->nexuses, i);
-
-		if (!strcmp(nexus->name, name))
-			return nexus;
-	}
-	return NULL;
+	scsi_nexus_attention(nexus, attention);
+	for (struct scsi_cmd *c = nexus->cmds; abort && c; c = c->next)
+		scsi_cancel(c);
 }
 
+/* An initiator may have come twice. */
 static void tell(struct scsi_lu *lu, const struct reserve_effects *effects)
 {
-	for (unsigned i = 0; i < effects->n; i++) {
-		struct scsi_nexus *nexus = find_nexus(lu, effects->on[i].name);
+	for (unsigned k = 0; k < lu->nexuses->len; k++) {
+		struct scsi_nexus *nexus = g_ptr_array_index(lu->nexuses, k);
 
-		if (!nexus)
-			continue;
-		scsi_nexus_attention(nexus, effects->on[i].attention);
-		for (struct scsi_cmd *c = nexus->cmds; effects->on[i].abort && c; c = c->next)
-			scsi_cancel(c);
+		for (unsigned i = 0; i < effects->n; i++) {
+			if (!strcmp(nexus->name, effects->on[i].name))
+				tell_one(nexus, effects->on[i].attention, effects->on[i].abort);
+		}
 	}
 }
 

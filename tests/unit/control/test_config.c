@@ -155,6 +155,35 @@ static void test_disk_refused(void **state)
 	assert_true(config_check_disks(&config, NULL));
 }
 
+static void test_disk_as_target(void **state)
+{
+	const struct disk_config *d;
+	GError *error = NULL;
+
+	(void)state;
+	assert_true(config_add_disk(&config, "x,block-size=4096,state=/var/x.state", NULL));
+	assert_true(config_add_disk(&config, "y", NULL));
+	d = config_find_disk(&config, "hd0");
+	assert_int_equal(d->block_size, 4096);
+	assert_string_equal(d->state, "/var/x.state");
+	assert_int_equal(config_find_disk(&config, "hd1")->block_size, 512);
+	refuse_disk("z,block-size=1024", "block-size");
+	assert_true(config_add_attachment(&config, "vhost-user,socket=/s,drives=hd1", NULL));
+	assert_string_equal(config_find_attachment(&config, "scsi0")->socket, "/s");
+	assert_true(config_check(&config, NULL));
+	assert_false(config_check_disks(&config, &error));
+	says(&error, "disk 'hd0' hangs on nothing; give --attach vhost-user,socket=PATH");
+	assert_true(config_add_attachment(&config, "vhost-user,socket=/t,id=more", NULL));
+	assert_true(config_check_disks(&config, NULL));
+	assert_true(config_check(&config, NULL));
+	assert_false(config_add_attachment(&config, "vhost-user,socket=/u,id=hd0", &error));
+	says(&error, "another disk has that id");
+	refuse_disk("z,id=more", "another attachment has that id");
+	assert_true(config_add_attachment(&config, "vhost-user,socket=/u,drives=hd1", NULL));
+	assert_false(config_check(&config, &error));
+	says(&error, "disk 'hd1' is attached at /s");
+}
+
 static void test_attachment(void **state)
 {
 	const struct attach_config *a;
@@ -442,6 +471,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_optical, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_optical_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disk_as_target, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disk_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attachment, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nbd, setup, teardown),

@@ -411,6 +411,47 @@ static co_fn void readers_share_writers_do_not(struct unit *u)
 	CHECK(u, u->running_max == 1);
 }
 
+/* A read with the ORDERED attribute waits for those before it, and those after it for it. */
+static co_fn void ordered_commands_wait(struct unit *u)
+{
+	struct call before, ordered, after;
+
+	u->hold = true;
+	start(u, &before, u->a, OP_READ, 1);
+	ordered = (struct call){.cmd = {.nexus = u->a, .cdb = {OP_READ}, .ordered = true}};
+	co_start(u->loop, call_co, &ordered);
+	start(u, &after, u->b, OP_READ, 3);
+	CHECK(u, u->running == 1 && u->ran[OP_READ] == 1);
+	release(u);
+	while (!before.done || !ordered.done || !after.done)
+		co_reschedule();
+	CHECK(u, u->running_max == 1 && u->ran[OP_READ] == 3);
+}
+
+static bool conflict(struct scsi_lu *lu, const struct scsi_cmd *c)
+{
+	return c->nexus == ((struct unit *)lu)->b && !(c->row->flags & ROW_UA_EXEMPT);
+}
+
+/* A reservation: a status without sense data, after the attention, and nothing runs. */
+static co_fn void conflicts_have_no_sense(struct unit *u)
+{
+	struct scsi_lu_ops reserved = ops;
+	struct call call;
+
+	reserved.conflict = conflict;
+	u->lu.ops = &reserved;
+	scsi_nexus_attention(u->b, SENSE_RESERVATIONS_PREEMPTED);
+	CHECK(u, run(u->b, OP_READ) == SENSE_RESERVATIONS_PREEMPTED);
+	start(u, &call, u->b, OP_READ, 1);
+	CHECK(u,
+	      call.done && call.cmd.status == SCSI_RESERVATION_CONFLICT && call.cmd.sense_len == 0);
+	CHECK(u, u->ran[OP_READ] == 0);
+	CHECK(u, run(u->b, OP_EXEMPT) == SENSE_GOOD);
+	CHECK(u, run(u->a, OP_READ) == SENSE_GOOD);
+	u->lu.ops = &ops;
+}
+
 static co_fn void waiting_is_a_hole_in_time(struct unit *u)
 {
 	struct call w, r, r2;
@@ -519,6 +560,8 @@ UNIT_TEST(deferred_errors)
 UNIT_TEST(truncated_replies)
 UNIT_TEST(expected_lengths)
 UNIT_TEST(readers_share_writers_do_not)
+UNIT_TEST(ordered_commands_wait)
+UNIT_TEST(conflicts_have_no_sense)
 UNIT_TEST(waiting_is_a_hole_in_time)
 UNIT_TEST(abort_one)
 UNIT_TEST(abort_running)
@@ -538,6 +581,8 @@ int main(void)
 		cmocka_unit_test(test_truncated_replies),
 		cmocka_unit_test(test_expected_lengths),
 		cmocka_unit_test(test_readers_share_writers_do_not),
+		cmocka_unit_test(test_ordered_commands_wait),
+		cmocka_unit_test(test_conflicts_have_no_sense),
 		cmocka_unit_test(test_waiting_is_a_hole_in_time),
 		cmocka_unit_test(test_abort_one),
 		cmocka_unit_test(test_abort_running),
