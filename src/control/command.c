@@ -198,7 +198,8 @@ static json_t *nbd_json(const struct daemon_attachment *da)
 static json_t *attachment_json(const struct daemon_attachment *da)
 {
 	switch (da->config->kind) {
-	case ATTACH_VHOST_USER: return vhost_user_json(da);
+	case ATTACH_VHOST_USER:
+	case ATTACH_VHOST_USER_BLK: return vhost_user_json(da);
 	case ATTACH_VFIO_USER: return vfio_user_json(da);
 	case ATTACH_NBD: return nbd_json(da);
 	}
