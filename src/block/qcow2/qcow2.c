@@ -127,6 +127,7 @@ static co_fn bool qcow2_open_over(struct block_node *node, struct opts *options,
 		return false;
 	node->length = q->h.size;
 	node->cluster_size = qcow2_cluster(q);
+	q->grain = 1;
 	node->backing_name = g_strdup(q->h.backing_name);
 	node->backing_format = g_strdup(q->h.backing_format);
 	if (snapshot) {
