@@ -97,6 +97,7 @@ struct block_node {
 	/* For formats that have such: open() sets the names, the core opens the node. */
 	struct block_node *backing;
 	char *backing_name, *backing_format;
+	struct block_below *below; /* the core's memory of where things are in the chain */
 	uint64_t cluster_size;
 	uint64_t file_id[2]; /* device and inode of a host file, for finding loops */
 	struct loop *loop;

@@ -21,11 +21,9 @@
 enum { PIECE = 4096, NS = 1000000000 };
 static const uint64_t default_l2_cache = (uint64_t)32 << 20, max_l2_cache = (uint64_t)4 << 30;
 
-static co_fn bool read_header(struct block_node *node, GError **error)
+static co_fn bool parse_head(struct block_node *node, size_t len, GError **error)
 {
 	struct qcow2 *q = node->state;
-	uint64_t file_len = node->file->length;
-	size_t len = MIN(file_len, (uint64_t)1 << QCOW2_MAX_BITS);
 	uint8_t *buf = g_try_malloc0(len ? len : 1);
 	bool ok;
 	int res;
@@ -33,10 +31,22 @@ static co_fn bool read_header(struct block_node *node, GError **error)
 	if (!buf)
 		return err_set(error, ENOMEM, "qcow2: no memory for the header");
 	res = block_pread(node->file, 0, buf, len);
-	ok = res == 0 ? qcow2_parse_header(buf, len, file_len, &q->h, error)
+	ok = res == 0 ? qcow2_parse_header(buf, len, node->file->length, &q->h, error)
 		      : err_set_errno(error, -res, "qcow2: the header cannot be read");
 	g_free(buf);
 	return ok;
+}
+
+/* The first cluster is large, and a chain long: the whole of it is read only when it must be. */
+static co_fn bool read_header(struct block_node *node, GError **error)
+{
+	struct qcow2 *q = node->state;
+	uint64_t all = MIN(node->file->length, (uint64_t)1 << QCOW2_MAX_BITS);
+
+	if (all > QCOW2_HEAD_MAX && parse_head(node, QCOW2_HEAD_MAX, NULL) && !q->h.open_ended)
+		return true;
+	qcow2_header_fini(&q->h);
+	return parse_head(node, all, error);
 }
 
 static bool check_supported(struct block_node *node, GError **error)
