@@ -61,6 +61,22 @@ static void print_text(const char *what, const json_t *j, const char *key)
 		printf("%s: %s\n", what, json_string_value(json_object_get(j, key)));
 }
 
+static void print_bitmaps(const json_t *list)
+{
+	const json_t *b, *flag;
+	size_t i, k;
+
+	json_array_foreach(list, i, b)
+	{
+		printf("    bitmap: %s, granularity %" JSON_INTEGER_FORMAT,
+		       json_string_value(json_object_get(b, "name")),
+		       json_integer_value(json_object_get(b, "granularity")));
+		json_array_foreach(json_object_get(b, "flags"), k, flag)
+			printf(", %s", json_string_value(flag));
+		printf("\n");
+	}
+}
+
 static void print_specific(const json_t *j)
 {
 	const json_t *value;
@@ -69,7 +85,9 @@ static void print_specific(const json_t *j)
 	printf("format specific information:\n");
 	json_object_foreach(json_object_get((json_t *)j, "data"), key, value)
 	{
-		if (json_is_string(value))
+		if (json_is_array(value))
+			print_bitmaps(value);
+		else if (json_is_string(value))
 			printf("    %s: %s\n", key, json_string_value(value));
 		else if (json_is_integer(value)) {
 			printf("    %s: %" JSON_INTEGER_FORMAT "\n", key,

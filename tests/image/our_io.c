@@ -3,6 +3,7 @@
  *
  *   our_io [-r] IMAGE COMMAND...    where COMMAND is one of
  *       "write PATTERN OFF LEN", "zero OFF LEN", "read PATTERN OFF LEN", "flush", "die",
+ *       "dirty": prints what each bitmap calls dirty, "NAME OFF LEN" a line,
  *       "together N": the next N commands are sent at once
  *
  * IMAGE is as block_open_image() takes it. -r: opened read-only.
@@ -36,7 +37,7 @@ static bool parse(const char *text, struct command *c)
 	if (sscanf(text, "write %llu %llu %llu", &c->pattern, &c->off, &c->len) == 3 ||
 	    sscanf(text, "read %llu %llu %llu", &c->pattern, &c->off, &c->len) == 3 ||
 	    sscanf(text, "zero %llu %llu", &c->off, &c->len) == 2 || !strcmp(text, "flush") ||
-	    !strcmp(text, "die"))
+	    !strcmp(text, "dirty") || !strcmp(text, "die"))
 		return sscanf(text, "%15s", c->kind) == 1;
 	return false;
 }
@@ -63,6 +64,25 @@ static co_fn int do_data(const struct command *c)
 	return res;
 }
 
+static co_fn int print_dirty(struct block_node *node)
+{
+	struct block_bitmap b;
+	int res = 0;
+
+	for (unsigned i = 0; res == 0 && block_get_bitmap(node, i, &b); i++) {
+		uint64_t length = block_length(node), run = 0;
+		bool dirty;
+
+		for (uint64_t off = 0; off < length && res == 0; off += run) {
+			res = block_find_dirty(node, i, off, length - off, &dirty, &run);
+			if (res == 0 && dirty)
+				printf("%s %llu %llu\n", b.name, (unsigned long long)off,
+				       (unsigned long long)run);
+		}
+	}
+	return res;
+}
+
 static co_fn void do_command(void *arg)
 {
 	struct command *c = arg;
@@ -72,7 +92,11 @@ static co_fn void do_command(void *arg)
 	switch (*c->kind) {
 	case 'z': res = block_discard_zero(r->node, c->off, c->len); break;
 	case 'f': res = block_flush(r->node); break;
-	case 'd': _exit(9);
+	case 'd':
+		if (!strcmp(c->kind, "die"))
+			_exit(9);
+		res = print_dirty(r->node);
+		break;
 	default: res = do_data(c); break;
 	}
 	if (res < 0) {

@@ -337,6 +337,7 @@ static co_fn bool clear_autoclear(struct block_node *node, GError **error)
 	if (res < 0)
 		return err_set_errno(error, -res, "qcow2: the header cannot be written");
 	q->h.autoclear = kept;
+	g_array_set_size(q->bitmaps, 0);
 	return true;
 }
 

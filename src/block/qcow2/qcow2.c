@@ -133,7 +133,7 @@ static co_fn bool qcow2_open_over(struct block_node *node, struct opts *options,
 	if (!meta_cache_init(&q->l2, MIN((uint64_t)PIECE, qcow2_cluster(q)), cache))
 		return err_set(error, ENOMEM, "qcow2: no memory for the cache of L2 tables");
 	if (!read_l1(node, error) || !qcow2_read_snapshots(node, error) ||
-	    !open_data_file(node, options, error))
+	    !qcow2_read_bitmaps(node, error) || !open_data_file(node, options, error))
 		return false;
 	node->length = q->h.size;
 	node->cluster_size = qcow2_cluster(q);
@@ -160,6 +160,7 @@ static co_fn void qcow2_close(struct block_node *node)
 	if (q->own_data)
 		block_unref(q->data);
 	qcow2_free_snapshots(q);
+	qcow2_free_bitmaps(q);
 	meta_cache_fini(&q->l2);
 	meta_cache_fini(&q->refs);
 	qcow2_table_fini(&q->l1);
@@ -195,6 +196,26 @@ static json_t *snapshots_json(const struct qcow2 *q)
 	return list;
 }
 
+static json_t *bitmaps_json(const struct block_node *node)
+{
+	json_t *list = json_array();
+	struct block_bitmap b;
+
+	for (unsigned i = 0; qcow2_get_bitmap(node, i, &b); i++) {
+		g_autofree char *name = g_utf8_make_valid(b.name, -1);
+		json_t *flags = json_array();
+
+		if (b.in_use)
+			json_array_append_new(flags, json_string("in-use"));
+		if (b.recording)
+			json_array_append_new(flags, json_string("auto"));
+		json_array_append_new(list,
+				      json_pack("{s:o, s:s, s:I}", "flags", flags, "name", name,
+						"granularity", (json_int_t)b.granularity));
+	}
+	return list;
+}
+
 static json_t *qcow2_info(const struct block_node *node)
 {
 	const struct qcow2 *q = node->state;
@@ -218,7 +239,8 @@ static json_t *qcow2_info(const struct block_node *node)
 				    json_boolean(q->h.autoclear & QCOW2_RAW_DATA));
 	}
 	json_object_set_new(all, "dirty", json_boolean(q->h.incompatible & QCOW2_DIRTY));
-	json_object_set_new(all, "bitmaps", json_integer(q->h.bitmaps));
+	if (q->bitmaps->len)
+		json_object_set_new(data, "bitmaps", bitmaps_json(node));
 	json_object_set_new(all, "snapshots", snapshots_json(q));
 	return all;
 }
@@ -242,6 +264,8 @@ const struct block_driver block_qcow2 = {
 	.create = qcow2_create,
 	.check = qcow2_check,
 	.snapshot = qcow2_snapshot,
+	.get_bitmap = qcow2_get_bitmap,
+	.find_dirty = qcow2_find_dirty,
 	.set_backing = qcow2_set_backing,
 	.make_empty = qcow2_make_empty,
 	.info = qcow2_info,

@@ -62,6 +62,13 @@ struct qcow2_snapshot {
 	uint32_t extra_len;
 };
 
+struct qcow2_bitmap {
+	char *name;
+	uint64_t table_off;
+	uint32_t table_entries, flags;
+	unsigned grain_bits;
+};
+
 struct qcow2 {
 	struct qcow2_header h;
 	struct qcow2_table l1;
@@ -69,6 +76,7 @@ struct qcow2 {
 	struct block_node *data; /* where guest data lie: the file child, or the data file */
 	GArray *snapshots;       /* struct qcow2_snapshot */
 	uint64_t snap_table_len;
+	GArray *bitmaps;        /* struct qcow2_bitmap: those that can be believed */
 	uint64_t grain;         /* writes of guest data begin and end at multiples of it */
 	uint8_t *unpacked;      /* the compressed cluster seen last, for reads of parts of it */
 	uint64_t unpacked_host; /* its entry's offset; 0: none */
@@ -238,6 +246,13 @@ co_fn bool qcow2_snapshot(struct block_node *node, enum block_snapshot_op op, co
 co_fn bool qcow2_load_snapshot(struct block_node *node, const char *name, GError **error);
 
 co_fn int qcow2_make_empty(struct block_node *node);
+
+/* bitmap.c: see block_get_bitmap() and block_find_dirty(). */
+co_fn bool qcow2_read_bitmaps(struct block_node *node, GError **error);
+void qcow2_free_bitmaps(struct qcow2 *q);
+bool qcow2_get_bitmap(const struct block_node *node, unsigned i, struct block_bitmap *out);
+co_fn int qcow2_find_dirty(struct block_node *node, unsigned i, uint64_t off, uint64_t len,
+			   bool *dirty, uint64_t *run);
 
 /* rewrite.c */
 co_fn bool qcow2_set_backing(struct block_node *node, const char *name, const char *format,
