@@ -159,6 +159,21 @@ co_fn bool block_snapshot(struct block_node *node, enum block_snapshot_op op, co
 			  GError **error);
 
 /*
+ * Bitmaps that the image keeps of what was written, from number 0 on; false: there are no more. The
+ * name is the node's. Those that another program left in use are not to be believed. Opening for
+ * writing invalidates all.
+ */
+struct block_bitmap {
+	const char *name;
+	uint64_t granularity; /* bytes, a power of two */
+	bool in_use, recording;
+};
+bool block_get_bitmap(const struct block_node *node, unsigned i, struct block_bitmap *out);
+/* Whether [off, off + len) begins dirty by number i, and how far that holds: *run, 1 to len. */
+co_fn int block_find_dirty(struct block_node *node, unsigned i, uint64_t off, uint64_t len,
+			   bool *dirty, uint64_t *run);
+
+/*
  * What the image names as its backing file from now on (NULL: none). What is open as such stays,
  * and nothing is copied: the caller sees to it that the disk holds the same.
  */

@@ -79,6 +79,10 @@ struct block_driver {
 	/* The name is not empty; may change node->length. */
 	co_fn bool (*snapshot)(struct block_node *node, enum block_snapshot_op op, const char *name,
 			       GError **error);
+	bool (*get_bitmap)(const struct block_node *node, unsigned i, struct block_bitmap *out);
+	/* Of one that is there and not in use; len is not 0. */
+	co_fn int (*find_dirty)(struct block_node *node, unsigned i, uint64_t off, uint64_t len,
+				bool *dirty, uint64_t *run);
 	co_fn bool (*set_backing)(struct block_node *node, const char *name, const char *format,
 				  GError **error);
 	co_fn int (*make_empty)(struct block_node *node);
@@ -112,6 +116,7 @@ struct block_node {
 	/* For formats that have such: open() sets the names, the core opens the node. */
 	struct block_node *backing;
 	char *backing_name, *backing_format;
+	struct block_below *below; /* the core's memory of where things are in the chain */
 	uint64_t cluster_size;
 	bool compressed_only; /* takes whole clusters, once each, in order; see block.h */
 	uint64_t file_id[2];  /* device and inode of a host file, for finding loops */

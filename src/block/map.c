@@ -1,51 +1,95 @@
 /*
  * Reading and status through map(): the core asks a node where bytes are and goes down the chain of
  * backing files in a loop, then does the I/O itself. A deep chain so costs neither stack nor a
- * request at each level; what one answer covers is limited by every level asked on the way.
+ * request at each level; what one answer covers is limited by every level asked on the way. What
+ * was found below a node is remembered (below.h).
  */
-#include "block/driver.h"
+#include "block/below.h"
 
 #include <errno.h>
 
 enum { PIECES = 16 };
 
-struct found {
-	struct block_node *node; /* whose map() said so */
-	struct block_extent e;
-	unsigned depth;
-	bool by_default; /* zeros because nobody has anything there */
-};
-
-static co_fn int find_extent(struct block_node *node, uint64_t off, uint64_t len, struct found *f)
+/* One node's answer, made fit: *f, and *len as far as it holds. */
+static co_fn int ask(struct block_node *node, uint64_t off, uint64_t *len, struct found *f)
 {
-	f->depth = 0;
-	for (;; node = node->backing, f->depth++) {
-		int res;
+	int res;
 
-		f->node = node;
-		f->by_default = false;
-		f->e = (struct block_extent){.place = PLACE_DRIVER, .len = len};
-		if (off >= node->length) { /* a backing file that is shorter */
-			f->e.place = PLACE_ZERO;
-			f->by_default = true;
-			return 0;
-		}
-		len = MIN(len, node->length - off);
-		f->e.len = len;
-		if (!node->driver->map)
-			return 0;
-		res = node->driver->map(node, off, len, &f->e);
-		if (res < 0)
+	f->node = node;
+	f->by_default = false;
+	f->e = (struct block_extent){.place = PLACE_DRIVER, .len = *len};
+	if (off >= node->length) { /* a backing file that is shorter */
+		f->e.place = PLACE_ZERO;
+		f->by_default = true;
+		return 0;
+	}
+	*len = MIN(*len, node->length - off);
+	f->e.len = *len;
+	if (!node->driver->map)
+		return 0;
+	res = node->driver->map(node, off, *len, &f->e);
+	if (res < 0)
+		return res;
+	*len = f->e.len = CLAMP(f->e.len, 1, *len);
+	return 0;
+}
+
+/* From node down, which is at depth. */
+static co_fn int walk(struct block_node *node, unsigned depth, uint64_t off, uint64_t len,
+		      struct found *f)
+{
+	f->depth = depth;
+	for (;; node = node->backing, f->depth++) {
+		int res = ask(node, off, &len, f);
+
+		if (res < 0 || f->e.place != PLACE_BACKING)
 			return res;
-		len = f->e.len = CLAMP(f->e.len, 1, len);
-		if (f->e.place != PLACE_BACKING)
-			return 0;
 		if (!node->backing) {
 			f->e.place = PLACE_ZERO;
 			f->by_default = true;
 			return 0;
 		}
 	}
+}
+
+/* Below node, through what it remembers. */
+static co_fn int find_below(struct block_node *node, uint64_t off, uint64_t len, struct found *f)
+{
+	uint64_t start = off - off % BELOW_GRAIN;
+	int res;
+
+	if (below_get(node, off, len, f))
+		return 0;
+	res = walk(node->backing, 1, start, BELOW_GRAIN, f);
+	if (res == 0 && f->e.len <= off - start) { /* another piece of the same grain */
+		start = off;
+		res = walk(node->backing, 1, start, BELOW_GRAIN - off % BELOW_GRAIN, f);
+	}
+	if (res < 0)
+		return res;
+	below_put(node, start, f);
+	f->e.off += off - start;
+	f->e.len = MIN(f->e.len - (off - start), len);
+	return 0;
+}
+
+static co_fn int find_extent(struct block_node *node, uint64_t off, uint64_t len, struct found *f)
+{
+	int res;
+
+	f->depth = 0;
+	res = ask(node, off, &len, f);
+	if (res < 0 || f->e.place != PLACE_BACKING)
+		return res;
+	if (!node->backing) {
+		f->e.place = PLACE_ZERO;
+		f->by_default = true;
+		return 0;
+	}
+	/* A long piece is worth a walk, and must not be cut up. */
+	if (len > BELOW_GRAIN || !below_is_useful(node))
+		return walk(node->backing, 1, off, len, f);
+	return find_below(node, off, len, f);
 }
 
 co_fn int block_preadv_padded(struct block_node *node, uint64_t off, const struct iovs *iov)

@@ -5,7 +5,7 @@
  * other, so that the depth of a chain costs no stack. What an image may name is decided here alone
  * (formats.md 6.2).
  */
-#include "block/driver.h"
+#include "block/below.h"
 
 #include <errno.h>
 #include <string.h>
@@ -48,6 +48,7 @@ static co_fn void node_close(struct block_node *node)
 	if (node->driver->close)
 		node->driver->close(node);
 	block_unref(node->file);
+	below_free(node);
 	g_free(node->state);
 	g_free(node->name);
 	g_free(node->backing_name);

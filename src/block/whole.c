@@ -1,6 +1,6 @@
 /*
- * The core's side of what is done to an image as a whole (snapshots, another backing file): who may
- * ask, and of what.
+ * The core's side of what is done to an image as a whole (snapshots, another backing file) or
+ * known of it (bitmaps): who may ask, and of what.
  */
 #include "block/driver.h"
 
@@ -63,6 +63,29 @@ co_fn int block_make_empty(struct block_node *node)
 	co_drain_enter(&node->drain);
 	res = node->driver->make_empty(node);
 	node->write_gen++;
+	co_drain_leave(&node->drain);
+	return res;
+}
+
+bool block_get_bitmap(const struct block_node *node, unsigned i, struct block_bitmap *out)
+{
+	return node->driver->get_bitmap && node->driver->get_bitmap(node, i, out);
+}
+
+co_fn int block_find_dirty(struct block_node *node, unsigned i, uint64_t off, uint64_t len,
+			   bool *dirty, uint64_t *run)
+{
+	struct block_bitmap b;
+	int res;
+
+	if (!block_get_bitmap(node, i, &b))
+		return -ENOENT;
+	if (b.in_use)
+		return -EBUSY;
+	if (len == 0 || off > node->length || len > node->length - off)
+		return -EINVAL;
+	co_drain_enter(&node->drain);
+	res = node->driver->find_dirty(node, i, off, len, dirty, run);
 	co_drain_leave(&node->drain);
 	return res;
 }

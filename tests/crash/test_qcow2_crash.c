@@ -16,7 +16,7 @@
 #include "block/driver.h"
 #include "block/mem.h"
 
-enum { BLOCK = 512, BLOCKS = 4096, LEN = BLOCK * BLOCKS, STEPS = 40, SUBSETS = 2 };
+enum { BLOCK = 512, BLOCKS = 4096, LEN = BLOCK * BLOCKS, STEPS = 30, SUBSETS = 2 };
 enum { MAX_KEPT = 12 };
 
 static const char *const option_sets[] = {
@@ -25,6 +25,8 @@ static const char *const option_sets[] = {
 	"cluster_size=65536",
 	"cluster_size=512,refcount_bits=1",
 	"cluster_size=1024,compat=0.10",
+	"cluster_size=16384,extended_l2=on",
+	"cluster_size=4096,lazy_refcounts=on",
 };
 
 struct kept {

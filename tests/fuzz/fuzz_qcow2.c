@@ -16,7 +16,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-enum { EXTENDED = 1, REPAIR = 2, WRITE = 4, CUT = 8 };
+enum { EXTENDED = 1, REPAIR = 2, WRITE = 4, CUT = 8, SNAPSHOTS = 16, READ_ONLY = 32 };
 enum { CLUSTER = 512, LEN = 64 << 10 };
 
 static struct loop *loop;
@@ -55,6 +55,8 @@ static co_fn void make_pristine(void *arg)
 		memset(buf, (int)i, sizeof(buf));
 		block_pwrite(node, (uint64_t)i * 2 * CLUSTER, buf, CLUSTER, 0);
 	}
+	ok = block_snapshot(node, BLOCK_SNAP_CREATE, "one", NULL);
+	assert(ok);
 	block_unref(node);
 }
 
@@ -108,6 +110,26 @@ static co_fn void use(struct block_node *node, bool write)
 	json_decref(block_info(node));
 }
 
+/* Whatever the tables say, no more than an error comes of it. */
+static co_fn void use_whole(struct block_node *node)
+{
+	struct block_bitmap b;
+	uint64_t run;
+	bool dirty;
+
+	for (unsigned i = 0; i < 4 && block_get_bitmap(node, i, &b); i++)
+		block_find_dirty(node, i, 0, MIN(block_length(node), (uint64_t)LEN), &dirty, &run);
+	block_snapshot(node, BLOCK_SNAP_LOAD, "1", NULL);
+	block_snapshot(node, BLOCK_SNAP_CREATE, "new", NULL);
+	use(node, true);
+	block_snapshot(node, BLOCK_SNAP_APPLY, "1", NULL);
+	use(node, true);
+	block_snapshot(node, BLOCK_SNAP_DELETE, "1", NULL);
+	block_snapshot(node, BLOCK_SNAP_DELETE, "new", NULL);
+	block_set_backing(node, "x", "raw", NULL);
+	block_make_empty(node);
+}
+
 static co_fn void repair(struct block_node *node)
 {
 	struct block_check first = {0}, second = {0};
@@ -132,13 +154,16 @@ static co_fn void one_input(void *arg)
 		uint8_t byte = 16;
 
 		block_pwrite(file, 79, &byte, 1, 0);
-		file->writable = false; /* such can only be read */
 	}
+	if (flags & READ_ONLY)
+		file->writable = false;
 	node = block_open_over("qcow2", file, &error);
 	assert((node != NULL) == (error == NULL));
 	g_clear_error(&error);
 	if (node && flags & REPAIR)
 		repair(node);
+	else if (node && flags & SNAPSHOTS)
+		use_whole(node);
 	else if (node)
 		use(node, flags & WRITE);
 	block_unref(node);

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("OUTBOARD_BIN") or ROOT / "build/src/cli/outboard")
+OUR_IO = Path(os.environ.get("OUR_IO") or ROOT / "build/tests/image/our_io")
 MIB = 1 << 20
 VERSIONS = ("7.2", "11.1")      # of QEMU: the host's own, and that of the trixie tree (guest/trixie.py)
 
@@ -100,6 +101,11 @@ def same(path, raw, fmt="qcow2", allow=False):
     """QEMU and we read in path what is in raw."""
     peer("compare", "-f", fmt, "-F", "raw", path, raw)
     image("compare", *(["--allow-references"] if allow else []), "-f", fmt, "-F", "raw", path, raw)
+
+
+def our_io(path, *commands, status=0):
+    """Run requests of our own on an image: see our_io.c."""
+    return run(OUR_IO, path, *commands, status=status)
 
 
 def pytest_addoption(parser):

@@ -6,7 +6,7 @@ import re
 import pytest
 from conftest import MIB, content, good, image, info, peer, peer_io, run, same
 
-OPTIONS = ["", "cluster_size=512", "cluster_size=4k", "compat=0.10", "refcount_bits=1,cluster_size=2k"]
+OPTIONS = ["cluster_size=512", "compat=0.10", "refcount_bits=1,cluster_size=2k", "extended_l2=on"]
 
 
 def write(path, seed, length):

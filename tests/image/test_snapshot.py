@@ -6,7 +6,7 @@ import pytest
 from conftest import MIB, content, good, image, info, peer, peer_io, run, same
 
 OPTIONS = ["", "cluster_size=512", "cluster_size=4k,refcount_bits=2", "compat=0.10,cluster_size=1k",
-           "refcount_bits=64,lazy_refcounts=on", "compression_type=zstd"]
+           "refcount_bits=64,lazy_refcounts=on", "extended_l2=on,cluster_size=16k"]
 
 
 def names(path):
@@ -65,7 +65,7 @@ def test_in_turn(tmp_path, options, request):
         model = Model(folder, 4 * MIB)
         peer("create", "-f", "qcow2", *(["-o", options] if options else []), path, "4M")
         most = 2 if "refcount_bits=2" in options else 4
-        for turn in range(8):
+        for turn in range(6):
             write(path, model, rand)
             tool = rand.choice((image, peer))
             what = rand.choice("ccad") if model.kept else "c"

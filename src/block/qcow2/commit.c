@@ -11,6 +11,9 @@
  *      step 1 of a later commit; a cluster is not used anew while a request may still look at it.
  *
  * The lock is held throughout; requests that change no mapping go on meanwhile.
+ *
+ * With lazy reference counts the image is marked as dirty before the first of them changes, and
+ * step 1 leaves them out; they are written when the image is closed.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -97,7 +100,7 @@ void qcow2_free_entry(struct qcow2 *q, const struct qcow2_entry *e)
 	if (e->compressed) {
 		for (uint64_t i = e->host / size; i <= (e->host + e->bytes - 1) / size; i++)
 			qcow2_free_later(q, i * size);
-	} else if (e->has_host) {
+	} else if (e->has_host && !(q->h.incompatible & QCOW2_DATA_FILE)) {
 		qcow2_free_later(q, e->host);
 	}
 }
@@ -162,6 +165,34 @@ static co_fn int commit_reftable(struct block_node *node)
 	return 0;
 }
 
+static co_fn int flush_files(struct block_node *node)
+{
+	struct qcow2 *q = node->state;
+	int res = q->own_data ? block_flush(q->data) : 0;
+
+	return res < 0 ? res : block_flush(node->file);
+}
+
+/* Step 1. */
+static co_fn int commit_counters(struct block_node *node)
+{
+	struct qcow2 *q = node->state;
+	bool marked = q->h.incompatible & QCOW2_DIRTY;
+	bool later = q->lazy && !meta_cache_is_full(&q->refs);
+	int res = 0;
+
+	if (later && q->refs.n_dirty && !marked)
+		res = qcow2_mark_dirty(node, true);
+	if (!later)
+		res = meta_cache_write(&q->refs, node->file);
+	if (res == 0 && q->reftable_moves)
+		res = qcow2_table_write(&q->reftable, node->file, true);
+	if (res == 0 &&
+	    (q->reftable_moves || q->reftable.any_dirty || q->l2.n_dirty || q->l1.any_dirty))
+		res = flush_files(node);
+	return res;
+}
+
 co_fn int qcow2_commit(struct block_node *node, bool durable)
 {
 	struct qcow2 *q = node->state;
@@ -171,12 +202,7 @@ co_fn int qcow2_commit(struct block_node *node, bool durable)
 		return -EIO;
 	res = apply_ripe(node);
 	if (res == 0)
-		res = meta_cache_write(&q->refs, node->file);
-	if (res == 0 && q->reftable_moves)
-		res = qcow2_table_write(&q->reftable, node->file, true);
-	if (res == 0 &&
-	    (q->reftable_moves || q->reftable.any_dirty || q->l2.n_dirty || q->l1.any_dirty))
-		res = block_flush(node->file);
+		res = commit_counters(node);
 	if (res == 0 && (q->reftable_moves || q->reftable.any_dirty))
 		res = commit_reftable(node);
 	if (res == 0)
@@ -184,9 +210,21 @@ co_fn int qcow2_commit(struct block_node *node, bool durable)
 	if (res == 0 && q->l1.any_dirty)
 		res = qcow2_table_write(&q->l1, node->file, false);
 	if (res == 0 && durable)
-		res = block_flush(node->file);
+		res = flush_files(node);
 	if (res == 0 && durable)
 		ripen(node);
+	return res;
+}
+
+co_fn int qcow2_settle(struct block_node *node)
+{
+	struct qcow2 *q = node->state;
+	int res;
+
+	q->lazy = false;
+	res = qcow2_commit(node, true);
+	if (res == 0 && q->h.incompatible & QCOW2_DIRTY)
+		res = qcow2_mark_dirty(node, false);
 	return res;
 }
 
@@ -266,21 +304,40 @@ bool qcow2_find_tables(struct block_node *node, GError **error)
 	return true;
 }
 
+/* The data file reaches as far as the disk, so that writes there cannot be out of its range. */
+static co_fn bool stretch_data(struct block_node *node, GError **error)
+{
+	struct qcow2 *q = node->state;
+	int res = 0;
+
+	if (!q->own_data)
+		return true;
+	if (!q->data->writable)
+		return err_set(error, EROFS, "%s: is open read-only", q->data->name);
+	if (q->data->length < q->h.size)
+		res = block_truncate(q->data, q->h.size);
+	return res == 0 ||
+	       err_set_errno(error, -res, "%s: cannot be made as long as the disk", q->data->name);
+}
+
 /* Features that a writer who does not keep them up must clear, the bitmaps among them. */
 static co_fn bool clear_autoclear(struct block_node *node, GError **error)
 {
 	struct qcow2 *q = node->state;
-	uint8_t field[8] = {0};
+	uint64_t kept = q->h.autoclear & QCOW2_RAW_DATA;
+	uint8_t field[8];
 	int res;
 
-	if (q->h.version < 3 || !q->h.autoclear)
+	if (q->h.version < 3 || q->h.autoclear == kept)
 		return true;
+	put_be64(field, kept);
 	res = block_pwrite(node->file, QH_AUTOCLEAR, field, sizeof(field), 0);
 	if (res == 0)
 		res = block_flush(node->file);
 	if (res < 0)
 		return err_set_errno(error, -res, "qcow2: the header cannot be written");
-	q->h.autoclear = 0;
+	q->h.autoclear = kept;
+	g_array_set_size(q->bitmaps, 0);
 	return true;
 }
 
@@ -307,13 +364,6 @@ co_fn bool qcow2_start_writing(struct block_node *node, GError **error)
 	uint64_t size = qcow2_cluster(q);
 	int res;
 
-	if (q->h.incompatible & (QCOW2_EXTENDED_L2 | QCOW2_DATA_FILE)) {
-		return err_set(error, ENOTSUP,
-			       "qcow2: images with %s can only be read by this version; open it "
-			       "read-only",
-			       q->h.incompatible & QCOW2_DATA_FILE ? "an external data file"
-								   : "extended L2 entries");
-	}
 	if (q->h.incompatible & QCOW2_CORRUPT && !(node->flags & BLOCK_DAMAGED_TOO)) {
 		return err_set(error, EIO,
 			       "qcow2: is marked as corrupt; check and repair it, or open it "
@@ -335,7 +385,9 @@ co_fn bool qcow2_start_writing(struct block_node *node, GError **error)
 		q->broken = true; /* only check writes, and it looks at the tables itself */
 		return true;
 	}
-	return qcow2_find_tables(node, error) && clear_autoclear(node, error);
+	q->lazy = q->h.version >= 3 && q->h.compatible & QCOW2_LAZY_REFCOUNTS;
+	return qcow2_find_tables(node, error) && clear_autoclear(node, error) &&
+	       stretch_data(node, error);
 }
 
 co_fn void qcow2_stop_writing(struct block_node *node)
@@ -352,6 +404,8 @@ co_fn void qcow2_stop_writing(struct block_node *node)
 			res = qcow2_commit(node, true);
 		while (q->ripe->len && res == 0)
 			res = qcow2_commit(node, true);
+		if (res == 0)
+			res = qcow2_settle(node);
 	}
 	if (res == 0 && q->grown && q->used_end < node->file->length)
 		res = block_truncate(node->file, q->used_end);

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum {
-	QCOW2_HEAD_MAX = 4096, /* what open() reads; v2 and v3 headers and extensions begin here */
+	QCOW2_HEAD_MAX = 4096, /* what open() reads first; all is in there as a rule */
 	QCOW2_V2_LEN = 72,
 	QCOW2_V3_LEN = 104,
 	QCOW2_MIN_BITS = 9,
@@ -83,6 +83,7 @@ struct qcow2_header {
 	uint32_t snapshots;
 	uint64_t snap_off;
 	uint64_t incompatible, compatible, autoclear;
+	bool open_ended; /* the extensions ended with the bytes, or at the backing file's name */
 	/* From the extensions; NULL: none. */
 	char *backing_name, *backing_format, *data_file;
 	uint32_t bitmaps; /* how many the extension says there are, and where */

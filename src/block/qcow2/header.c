@@ -186,6 +186,7 @@ static bool parse_extensions(const uint8_t *p, size_t end, struct qcow2_header *
 			return false;
 		off += MIN(((size_t)n + 7) / 8 * 8, end - off);
 	}
+	h->open_ended = true;
 	return true;
 }
 

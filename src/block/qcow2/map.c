@@ -32,7 +32,7 @@ co_fn int qcow2_entries(struct block_node *node, uint64_t off, const uint8_t **d
 	return meta_cache_get(&q->l2, node->file, at, data);
 }
 
-static int decode_at(const struct qcow2 *q, const uint8_t *data, struct qcow2_entry *e)
+int qcow2_decode_at(const struct qcow2 *q, const uint8_t *data, struct qcow2_entry *e)
 {
 	uint64_t raw[2] = {get_be64(data), 0};
 
@@ -50,7 +50,7 @@ co_fn int qcow2_lookup(struct block_node *node, uint64_t off, struct qcow2_entry
 	*e = (struct qcow2_entry){0};
 	if (res < 0 || !data)
 		return res;
-	return decode_at(node->state, data, e);
+	return qcow2_decode_at(node->state, data, e);
 }
 
 /* Where subcluster i is; within is the offset in the cluster. */
@@ -96,7 +96,7 @@ co_fn int qcow2_map(struct block_node *node, uint64_t off, uint64_t len, struct 
 		struct block_extent next = {0};
 		struct qcow2_entry e;
 
-		res = decode_at(q, data + at / cluster * qcow2_entry_len(q), &e);
+		res = qcow2_decode_at(q, data + at / cluster * qcow2_entry_len(q), &e);
 		if (res == 0)
 			place(q, &e, i, within, &next);
 		if (res < 0 || (done > 0 && !follows(out, &next)))

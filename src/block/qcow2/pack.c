@@ -87,8 +87,9 @@ static co_fn void unalloc_bytes(struct block_node *node, uint64_t host, uint64_t
 static co_fn int write_packed(struct block_node *node, uint64_t off, const struct pack *p)
 {
 	struct qcow2 *q = node->state;
-	uint64_t host = 0, value, sectors;
+	uint64_t host = 0, sectors;
 	unsigned x = 62 - (q->h.cluster_bits - 8);
+	struct qcow2_link link = {.n = 1, .unmap = true};
 	int res = qcow2_lock(node), locked;
 
 	if (res == 0)
@@ -98,12 +99,12 @@ static co_fn int write_packed(struct block_node *node, uint64_t off, const struc
 		return res;
 	res = block_pwrite(q->data, host, p->out, p->out_len, 0);
 	sectors = (host % QCOW2_SECTOR + p->out_len - 1) / QCOW2_SECTOR;
-	value = QCOW2_COMPRESSED | sectors << x | host;
+	link.value = QCOW2_COMPRESSED | sectors << x | host;
 	locked = qcow2_lock(node);
 	if (res == 0)
 		res = host >> x ? -EFBIG : locked;
 	if (res == 0)
-		res = qcow2_link(node, off >> q->h.cluster_bits, 1, value, 0);
+		res = qcow2_link(node, off >> q->h.cluster_bits, &link);
 	if (res < 0)
 		unalloc_bytes(node, host, p->out_len);
 	co_mutex_unlock(&q->lock);
@@ -140,6 +141,8 @@ co_fn int qcow2_pwrite_compressed(struct block_node *node, uint64_t off, const v
 		.codec = q->h.codec, .in_len = qcow2_cluster(q), .out_len = qcow2_cluster(q) - 1};
 	int res = -ENOMEM;
 
+	if (q->h.incompatible & QCOW2_DATA_FILE)
+		return -ENOTSUP;
 	p.in = g_try_malloc0(p.in_len);
 	p.out = g_try_malloc(p.out_len);
 	co_rwlock_rdlock(&q->changing);

@@ -21,11 +21,9 @@
 enum { PIECE = 4096, NS = 1000000000 };
 static const uint64_t default_l2_cache = (uint64_t)32 << 20, max_l2_cache = (uint64_t)4 << 30;
 
-static co_fn bool read_header(struct block_node *node, GError **error)
+static co_fn bool parse_head(struct block_node *node, size_t len, GError **error)
 {
 	struct qcow2 *q = node->state;
-	uint64_t file_len = node->file->length;
-	size_t len = MIN(file_len, (uint64_t)1 << QCOW2_MAX_BITS);
 	uint8_t *buf = g_try_malloc0(len ? len : 1);
 	bool ok;
 	int res;
@@ -33,10 +31,22 @@ static co_fn bool read_header(struct block_node *node, GError **error)
 	if (!buf)
 		return err_set(error, ENOMEM, "qcow2: no memory for the header");
 	res = block_pread(node->file, 0, buf, len);
-	ok = res == 0 ? qcow2_parse_header(buf, len, file_len, &q->h, error)
+	ok = res == 0 ? qcow2_parse_header(buf, len, node->file->length, &q->h, error)
 		      : err_set_errno(error, -res, "qcow2: the header cannot be read");
 	g_free(buf);
 	return ok;
+}
+
+/* The first cluster is large, and a chain long: the whole of it is read only when it must be. */
+static co_fn bool read_header(struct block_node *node, GError **error)
+{
+	struct qcow2 *q = node->state;
+	uint64_t all = MIN(node->file->length, (uint64_t)1 << QCOW2_MAX_BITS);
+
+	if (all > QCOW2_HEAD_MAX && parse_head(node, QCOW2_HEAD_MAX, NULL) && !q->h.open_ended)
+		return true;
+	qcow2_header_fini(&q->h);
+	return parse_head(node, all, error);
 }
 
 static bool check_supported(struct block_node *node, GError **error)
@@ -123,10 +133,11 @@ static co_fn bool qcow2_open_over(struct block_node *node, struct opts *options,
 	if (!meta_cache_init(&q->l2, MIN((uint64_t)PIECE, qcow2_cluster(q)), cache))
 		return err_set(error, ENOMEM, "qcow2: no memory for the cache of L2 tables");
 	if (!read_l1(node, error) || !qcow2_read_snapshots(node, error) ||
-	    !open_data_file(node, options, error))
+	    !qcow2_read_bitmaps(node, error) || !open_data_file(node, options, error))
 		return false;
 	node->length = q->h.size;
 	node->cluster_size = qcow2_cluster(q);
+	q->grain = 1;
 	node->backing_name = g_strdup(q->h.backing_name);
 	node->backing_format = g_strdup(q->h.backing_format);
 	if (snapshot) {
@@ -149,6 +160,7 @@ static co_fn void qcow2_close(struct block_node *node)
 	if (q->own_data)
 		block_unref(q->data);
 	qcow2_free_snapshots(q);
+	qcow2_free_bitmaps(q);
 	meta_cache_fini(&q->l2);
 	meta_cache_fini(&q->refs);
 	qcow2_table_fini(&q->l1);
@@ -184,6 +196,26 @@ static json_t *snapshots_json(const struct qcow2 *q)
 	return list;
 }
 
+static json_t *bitmaps_json(const struct block_node *node)
+{
+	json_t *list = json_array();
+	struct block_bitmap b;
+
+	for (unsigned i = 0; qcow2_get_bitmap(node, i, &b); i++) {
+		g_autofree char *name = g_utf8_make_valid(b.name, -1);
+		json_t *flags = json_array();
+
+		if (b.in_use)
+			json_array_append_new(flags, json_string("in-use"));
+		if (b.recording)
+			json_array_append_new(flags, json_string("auto"));
+		json_array_append_new(list,
+				      json_pack("{s:o, s:s, s:I}", "flags", flags, "name", name,
+						"granularity", (json_int_t)b.granularity));
+	}
+	return list;
+}
+
 static json_t *qcow2_info(const struct block_node *node)
 {
 	const struct qcow2 *q = node->state;
@@ -207,7 +239,8 @@ static json_t *qcow2_info(const struct block_node *node)
 				    json_boolean(q->h.autoclear & QCOW2_RAW_DATA));
 	}
 	json_object_set_new(all, "dirty", json_boolean(q->h.incompatible & QCOW2_DIRTY));
-	json_object_set_new(all, "bitmaps", json_integer(q->h.bitmaps));
+	if (q->bitmaps->len)
+		json_object_set_new(data, "bitmaps", bitmaps_json(node));
 	json_object_set_new(all, "snapshots", snapshots_json(q));
 	return all;
 }
@@ -231,6 +264,8 @@ const struct block_driver block_qcow2 = {
 	.create = qcow2_create,
 	.check = qcow2_check,
 	.snapshot = qcow2_snapshot,
+	.get_bitmap = qcow2_get_bitmap,
+	.find_dirty = qcow2_find_dirty,
 	.set_backing = qcow2_set_backing,
 	.make_empty = qcow2_make_empty,
 	.info = qcow2_info,

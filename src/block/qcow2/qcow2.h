@@ -29,6 +29,13 @@ struct qcow2_snapshot {
 	uint32_t extra_len;
 };
 
+struct qcow2_bitmap {
+	char *name;
+	uint64_t table_off;
+	uint32_t table_entries, flags;
+	unsigned grain_bits;
+};
+
 struct qcow2 {
 	struct qcow2_header h;
 	struct qcow2_table l1;
@@ -36,6 +43,8 @@ struct qcow2 {
 	struct block_node *data; /* where guest data lie: the file child, or the data file */
 	GArray *snapshots;       /* struct qcow2_snapshot */
 	uint64_t snap_table_len;
+	GArray *bitmaps;        /* struct qcow2_bitmap: those that can be believed */
+	uint64_t grain;         /* writes of guest data begin and end at multiples of it */
 	uint8_t *unpacked;      /* the compressed cluster seen last, for reads of parts of it */
 	uint64_t unpacked_host; /* its entry's offset; 0: none */
 
@@ -53,6 +62,7 @@ struct qcow2 {
 	uint64_t pack_off;      /* where the next compressed cluster may go on; 0: nowhere */
 	struct qcow2_job *jobs; /* requests that change the mapping of clusters */
 	uint32_t old_reftable_clusters;
+	bool lazy;           /* counters are written when the image is closed */
 	bool own_data;       /* data is a reference of ours */
 	bool reftable_moves; /* to reftable.off; until the commit the file has the old one at */
 	bool grown;          /* the file is longer than what is used */
@@ -87,11 +97,18 @@ static inline unsigned qcow2_subclusters(const struct qcow2 *q)
 	return q->h.incompatible & QCOW2_EXTENDED_L2 ? QCOW2_SUBCLUSTERS : 1;
 }
 
+/* All subclusters of a cluster, as bits. */
+static inline uint32_t qcow2_all(const struct qcow2 *q)
+{
+	return q->h.incompatible & QCOW2_EXTENDED_L2 ? UINT32_MAX : 1;
+}
+
 /* map.c */
 co_fn int qcow2_map(struct block_node *node, uint64_t off, uint64_t len, struct block_extent *out);
 /* The entry of the cluster at off: 0 with *e, or -errno. */
 co_fn int qcow2_lookup(struct block_node *node, uint64_t off, struct qcow2_entry *e);
 
+int qcow2_decode_at(const struct qcow2 *q, const uint8_t *data, struct qcow2_entry *e);
 /* n entries from off on, as get_entries() of map.c: at most what one piece of a table holds. */
 co_fn int qcow2_entries(struct block_node *node, uint64_t off, const uint8_t **data, uint64_t *n);
 
@@ -107,6 +124,8 @@ co_fn int qcow2_alloc(struct block_node *node, uint64_t want, uint64_t min, uint
 		      uint64_t *got);
 /* One cluster of zeros for a table. */
 co_fn int qcow2_alloc_table(struct block_node *node, uint64_t *off);
+/* The file is at least so long. */
+co_fn int qcow2_reach(struct block_node *node, uint64_t end);
 /* Gives back what was never referred to. */
 co_fn void qcow2_unalloc(struct block_node *node, uint64_t off, uint64_t n);
 co_fn int qcow2_zero_clusters(struct block_node *node, uint64_t off, uint64_t n);
@@ -120,6 +139,8 @@ co_fn int qcow2_commit(struct block_node *node, bool durable);
 co_fn int qcow2_mark_dirty(struct block_node *node, bool dirty);
 /* Notes where all tables are; again after they changed as a whole. */
 bool qcow2_find_tables(struct block_node *node, GError **error);
+/* The same, with all that lazy reference counts leave for later; they are not lazy any more. */
+co_fn int qcow2_settle(struct block_node *node);
 /* Takes the lock, and makes room in the caches. */
 co_fn int qcow2_lock(struct block_node *node);
 co_fn int qcow2_flush(struct block_node *node);
@@ -141,11 +162,22 @@ co_fn int qcow2_write(struct block_node *node, uint64_t off, const struct iovs *
 /* Waits while another request maps one of them anew: true, look again; else it is entered. */
 co_fn bool qcow2_job_waits(struct qcow2 *q, struct qcow2_job *job);
 void qcow2_job_done(struct qcow2 *q, struct qcow2_job *job);
-/* With the lock held: sets the entries of n clusters to value, value + step, ...; what they were
- * is freed. They lie in one piece of a table. */
-co_fn int qcow2_link(struct block_node *node, uint64_t cluster, uint64_t n, uint64_t value,
-		     uint64_t step);
-bool qcow2_reads_zero(const struct block_node *node, const struct qcow2_entry *e, uint64_t off);
+/*
+ * With the lock held: sets the entries of n clusters to value, value + step, ...; what they were is
+ * freed, unless the host clusters are kept. They lie in one piece of a table. With extended L2
+ * entries, subclusters of the first and last cluster become data as the masks say, all in between.
+ */
+struct qcow2_link {
+	uint64_t value, step, n;
+	uint32_t first, last;
+	bool keep;  /* what was data stays it */
+	bool zeros; /* no data: reads as zeros, whatever lies below */
+	bool unmap; /* no data: what lies below shows, or zeros */
+};
+co_fn int qcow2_link(struct block_node *node, uint64_t cluster, const struct qcow2_link *link);
+/* Of bytes in one cluster, whose entry is e. */
+bool qcow2_reads_zero(const struct block_node *node, const struct qcow2_entry *e, uint64_t off,
+		      uint64_t len);
 
 /* zero.c */
 co_fn int qcow2_discard_zero(struct block_node *node, uint64_t off, uint64_t len);
@@ -181,6 +213,13 @@ co_fn bool qcow2_snapshot(struct block_node *node, enum block_snapshot_op op, co
 co_fn bool qcow2_load_snapshot(struct block_node *node, const char *name, GError **error);
 
 co_fn int qcow2_make_empty(struct block_node *node);
+
+/* bitmap.c: see block_get_bitmap() and block_find_dirty(). */
+co_fn bool qcow2_read_bitmaps(struct block_node *node, GError **error);
+void qcow2_free_bitmaps(struct qcow2 *q);
+bool qcow2_get_bitmap(const struct block_node *node, unsigned i, struct block_bitmap *out);
+co_fn int qcow2_find_dirty(struct block_node *node, unsigned i, uint64_t off, uint64_t len,
+			   bool *dirty, uint64_t *run);
 
 /* rewrite.c */
 co_fn bool qcow2_set_backing(struct block_node *node, const char *name, const char *format,

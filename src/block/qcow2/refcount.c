@@ -121,7 +121,7 @@ co_fn int qcow2_ref_change(struct block_node *node, uint64_t cluster, int delta)
 }
 
 /* The file reaches to end; it grows in steps, since each costs a system call in a worker thread. */
-static co_fn int reach(struct block_node *node, uint64_t end)
+co_fn int qcow2_reach(struct block_node *node, uint64_t end)
 {
 	struct qcow2 *q = node->state;
 	uint64_t step = CLAMP(end / 8, (uint64_t)GROW_STEP, (uint64_t)GROW_MAX);
@@ -163,7 +163,7 @@ static co_fn int new_block(struct block_node *node, uint64_t cluster)
 
 	if (qcow2_is_meta(q, off, 1))
 		return qcow2_broken(node, "a table lies in a cluster that counts as free", off);
-	res = reach(node, off + size);
+	res = qcow2_reach(node, off + size);
 	if (res == 0)
 		res = qcow2_zero_clusters(node, off, 1);
 	if (res < 0)
@@ -234,7 +234,7 @@ co_fn int qcow2_alloc(struct block_node *node, uint64_t want, uint64_t min, uint
 	if (qcow2_is_meta(q, start * size, (uint64_t)n))
 		return qcow2_broken(node, "a table lies in a cluster that counts as free",
 				    start * size);
-	res = reach(node, (start + (uint64_t)n) * size);
+	res = qcow2_reach(node, (start + (uint64_t)n) * size);
 	if (res < 0)
 		return res;
 	for (done = 0; done < (uint64_t)n && res == 0; done++)

@@ -231,10 +231,11 @@ static co_fn int drop(struct block_node *node, int i)
 static co_fn int change(struct block_node *node, enum block_snapshot_op op, int i, const char *name)
 {
 	struct qcow2 *q = node->state;
+	bool lazy = q->lazy;
 	int res = qcow2_lock(node);
 
 	if (res == 0)
-		res = qcow2_commit(node, true);
+		res = qcow2_settle(node);
 	if (res == 0 && op == BLOCK_SNAP_CREATE)
 		res = create(node, name);
 	else if (res == 0 && op == BLOCK_SNAP_APPLY)
@@ -242,9 +243,8 @@ static co_fn int change(struct block_node *node, enum block_snapshot_op op, int 
 	else if (res == 0)
 		res = drop(node, i);
 	if (res == 0)
-		res = qcow2_commit(node, true);
-	if (res == 0)
-		res = qcow2_mark_dirty(node, false);
+		res = qcow2_settle(node);
+	q->lazy = lazy;
 	/* Half of it may be in the tables: whoever opens it next counts anew. */
 	if (res < 0 && q->h.incompatible & QCOW2_DIRTY)
 		q->broken = true;

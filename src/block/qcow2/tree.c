@@ -68,7 +68,7 @@ static co_fn int visit_entry(struct block_node *node, uint8_t *p, enum qcow2_tre
 			res = visit_cluster(node, i, op);
 		return res;
 	}
-	if (!e.has_host)
+	if (!e.has_host || q->h.incompatible & QCOW2_DATA_FILE)
 		return 0;
 	/* The flag goes before the counter rises, and comes after it sank. */
 	res = visit_flag(node, &raw[0], op);

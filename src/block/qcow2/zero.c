@@ -15,7 +15,7 @@ static bool has_backing(const struct block_node *node)
 	return q->h.backing_name || node->backing;
 }
 
-/* Part of a cluster. */
+/* Part of a cluster, [off, off + len). */
 static co_fn int zero_part(struct block_node *node, uint64_t off, uint64_t len)
 {
 	struct qcow2_entry e;
@@ -27,7 +27,7 @@ static co_fn int zero_part(struct block_node *node, uint64_t off, uint64_t len)
 	if (len == 0)
 		return 0;
 	res = qcow2_lookup(node, off, &e);
-	if (res < 0 || qcow2_reads_zero(node, &e, off))
+	if (res < 0 || qcow2_reads_zero(node, &e, off, len))
 		return res;
 	zeros = g_try_malloc0(len);
 	if (!zeros)
@@ -42,17 +42,20 @@ static co_fn int zero_part(struct block_node *node, uint64_t off, uint64_t len)
 static co_fn int zero_run(struct block_node *node, uint64_t off, uint64_t n)
 {
 	struct qcow2 *q = node->state;
-	uint64_t size = qcow2_cluster(q), value = has_backing(node) ? QCOW2_ZERO : 0;
+	uint64_t size = qcow2_cluster(q);
+	bool hide = has_backing(node);
+	const struct qcow2_link link = {.n = 1, .zeros = hide, .unmap = !hide};
 	int res = qcow2_lock(node);
 
 	for (uint64_t i = 0; i < n && res == 0; i++) {
 		struct qcow2_entry e;
 
 		res = qcow2_lookup(node, off + i * size, &e);
-		if (res < 0 || (!e.has_host && !e.compressed && (e.zero || !value)))
+		if (res < 0 || (!e.has_host && !e.compressed &&
+				(e.zero == qcow2_all(q) || (!e.zero && !hide))))
 			continue;
 		if (!meta_cache_is_full(&q->l2) && !meta_cache_is_full(&q->refs))
-			res = qcow2_link(node, off / size + i, 1, value, 0);
+			res = qcow2_link(node, off / size + i, &link);
 		else
 			res = qcow2_commit(node, false);
 	}
@@ -90,19 +93,36 @@ static co_fn int zero_clusters(struct block_node *node, uint64_t off, uint64_t n
 	return res;
 }
 
+/* In a data file the bytes go as well: to give back their space, or because it is to be a disk by
+ * itself. */
+static co_fn int zero_data_file(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct qcow2 *q = node->state;
+	uint64_t length = q->data->length;
+
+	return off < length ? block_discard_zero(q->data, off, MIN(len, length - off)) : 0;
+}
+
 static co_fn int zero_range(struct block_node *node, uint64_t off, uint64_t len)
 {
 	struct qcow2 *q = node->state;
 	uint64_t size = qcow2_cluster(q), end = off + len;
 	uint64_t head = MIN(len, (size - off % size) % size), first = off + head, n;
-	int res;
+	int res = 0;
 
 	if (q->h.version < 3 && has_backing(node))
 		return -ENOTSUP; /* nothing could hide what lies below */
+	if (q->broken)
+		return -EIO;
+	if (q->own_data && q->h.autoclear & QCOW2_RAW_DATA)
+		return zero_data_file(node, off, len);
 	n = (end - first) / size;
 	if (end == node->length)
 		n = (end - first + size - 1) / size; /* nothing is behind it */
-	res = zero_part(node, off, head);
+	if (q->own_data)
+		res = zero_data_file(node, first, MIN(n * size, end - first));
+	if (res == 0)
+		res = zero_part(node, off, head);
 	if (res == 0)
 		res = zero_clusters(node, first, n);
 	first = MIN(first + n * size, end);
@@ -213,9 +233,15 @@ static co_fn int resize(struct block_node *node, uint64_t len)
 		return -ENOTSUP;
 	if (len < old) {
 		res = zero_range(node, len, old - len);
-		return res < 0 ? res : set_size(node, len);
+		if (res == 0)
+			res = set_size(node, len);
+		return res == 0 && q->own_data && q->data->length > len
+			       ? block_truncate(q->data, len)
+			       : res;
 	}
 	res = make_room(node, len);
+	if (res == 0 && q->own_data && q->data->length < len)
+		res = block_truncate(q->data, len);
 	if (res == 0 && shown > old) {
 		/* What a longer backing file has there must not show. */
 		node->length = len;

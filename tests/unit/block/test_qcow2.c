@@ -147,6 +147,10 @@ static void test_random_operations(void)
 		"cluster_size=2M,refcount_bits=64",
 		"compat=0.10,cluster_size=512",
 		"cluster_size=64K,refcount_bits=32,preallocation=metadata",
+		"cluster_size=16K,extended_l2=on",
+		"cluster_size=64K,extended_l2=on,lazy_refcounts=on",
+		"cluster_size=32K,extended_l2=on,preallocation=metadata",
+		"cluster_size=1K,lazy_refcounts=on",
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(options); i++) {
@@ -342,7 +346,6 @@ static const struct {
 	{QH_INCOMPATIBLE,      8, QCOW2_COMPRESSION,  "compression type"},
 	{QH_INCOMPATIBLE,      8, QCOW2_CORRUPT,      "corrupt"},
 	{QH_INCOMPATIBLE,      8, QCOW2_DATA_FILE,    "data file"},
-	{QH_INCOMPATIBLE,      8, QCOW2_EXTENDED_L2,  "L2"},
 	{QH_REFCOUNT_ORDER,    4, 7,                  "refcount_order"},
 	{QH_HEADER_LEN,        4, 103,                "header_length"},
 	{QH_HEADER_LEN,        4, 96,                 "header_length"},
