@@ -372,7 +372,7 @@ co_fn int block_discard(struct block_node *node, uint64_t off, uint64_t len)
 	co_drain_enter(&node->drain);
 	epoch = epoch_enter(node);
 	res = on_whole_blocks(node, fn, off, len, false);
-	if (res == -ENOTSUP || res == -EOPNOTSUPP)
+	if (res == -ENOTSUP)
 		res = 0;
 	node->epoch.running[epoch]--;
 	node->write_gen++;

@@ -127,7 +127,7 @@ static const char *rest_beneath(const char *full, const char *dir)
 {
 	size_t n = strlen(dir);
 
-	if (n > 1 && (strncmp(full, dir, n) || full[n] != '/'))
+	if (n > 1 && (strncmp(full, dir, n) != 0 || full[n] != '/'))
 		return NULL;
 	full += n > 1 ? n + 1 : 1;
 	return *full ? full : NULL;

@@ -90,11 +90,12 @@ co_fn struct block_node *image_make_file(const char *path, bool *made, GError **
 	res = block_truncate(file, 0);
 	if (res == 0)
 		return file;
-	if (res == -ENOTSUP)
+	if (res == -ENOTSUP) {
 		err_set(error, ENOTSUP, "%s: is a device; write into it with --no-create (-n)",
 			path);
-	else
+	} else {
 		err_set_errno(error, -res, "%s: cannot be emptied", path);
+	}
 	block_unref(file);
 	return NULL;
 }
