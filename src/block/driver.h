@@ -42,7 +42,7 @@ struct block_driver {
 	/* The same for a node whose file child is there already. */
 	co_fn bool (*open_over)(struct block_node *node, struct opts *options, GError **error);
 	/* node->backing has been opened: whether it is what the image was made upon. */
-	bool (*check_backing)(struct block_node *node, GError **error);
+	co_fn bool (*check_backing)(struct block_node *node, GError **error);
 	co_fn void (*close)(struct block_node *node);
 
 	/* Instead of reading: where the bytes are. Yields only for metadata not in memory. The core
