@@ -5,6 +5,7 @@ import random
 import resource
 import shutil
 import struct
+import subprocess
 import zlib
 
 import pytest
@@ -395,3 +396,41 @@ def test_streams_that_lie(tmp_path, raw):
 def test_one_extent_alone(tmp_path):
     image("create", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", tmp_path / "a.vmdk", "1M")
     assert "no descriptor" in image("info", "-f", "vmdk", tmp_path / "a-s001.vmdk", status=1)
+
+
+@pytest.mark.skipif(not shutil.which("7zz"), reason="no 7zz here (Debian: 7zip)")
+@pytest.mark.parametrize("subformat", SUBFORMATS)
+def test_7zip_reads_ours(tmp_path, raw, subformat):
+    path = tmp_path / "a.vmdk"
+    image("convert", "-f", "raw", "-O", "vmdk", "-o", f"subformat={subformat}", raw, path)
+    run("7zz", "x", "-y", f"-o{tmp_path}/out", path)
+    assert [p.read_bytes() for p in (tmp_path / "out").iterdir()] == [raw.read_bytes()]
+
+
+@pytest.mark.skipif(not shutil.which("vmdkinfo"), reason="no vmdkinfo here (Debian: libvmdk-utils)")
+def test_libvmdk_knows_ours(tmp_path, raw):
+    for subformat, kind in (("monolithicSparse", "Monolithic sparse"), ("streamOptimized", "Stream optimized"),
+                            ("twoGbMaxExtentSparse", "2GB extent sparse"), ("twoGbMaxExtentFlat", "2GB extent flat"),
+                            ("monolithicFlat", "Monolithic flat")):
+        path = tmp_path / f"{subformat}.vmdk"
+        image("convert", "-f", "raw", "-O", "vmdk", "-o", f"subformat={subformat}", raw, path)
+        said = run("vmdkinfo", path)
+        assert kind in said and f"({raw.stat().st_size} bytes)" in said
+        assert f"{info(path)['format-specific']['data']['cid']:08x}" in said
+
+
+def test_they_keep_each_other_out(tmp_path):
+    """While QEMU has an image open for writing, we do not open it; -U looks all the same."""
+    for subformat in ("monolithicSparse", "monolithicFlat"):
+        path = tmp_path / f"{subformat}.vmdk"
+        image("create", "-f", "vmdk", "-o", f"subformat={subformat}", path, "1M")
+        argv = ["qemu-io", "-f", "vmdk", path]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as qemu:
+            qemu.stdin.write("write 0 1k\n")
+            qemu.stdin.flush()
+            while "wrote" not in qemu.stdout.readline():
+                pass
+            assert "in use by" in image("map", path, status=1)
+            image("map", "-U", path)
+            qemu.communicate("quit\n", timeout=60)
+        good(path)

@@ -147,7 +147,7 @@ static co_fn bool vmdk_open(struct block_node *node, struct opts *options, GErro
 	return block_open_child(node, options, error) && vmdk_open_over(node, options, error);
 }
 
-static bool vmdk_check_backing(struct block_node *node, GError **error)
+static co_fn bool vmdk_check_backing(struct block_node *node, GError **error)
 {
 	const struct vmdk *v = node->state, *parent = node->backing->state;
 
