@@ -45,7 +45,7 @@ enum { /* a parent locator */
        VL_N = 8,
 };
 enum { VHD_FIXED = 2, VHD_DYNAMIC = 3, VHD_DIFFERENCING = 4 };
-enum { VHD_VERSION = 0x00010000, VHD_SECTOR = 512, VHD_UUID = 16, VHD_COOKIE = 8 };
+enum { VHD_VERSION = 0x00010000, VHD_SECTOR = 512, VHD_UUID = 16, VHD_COOKIE = 8, VHD_NAME = 4 };
 enum { VHD_NOT_THERE = 0xffffffffu };
 enum { VHD_MIN_BLOCK = 4096, VHD_DEFAULT_BLOCK = 2 << 20, VHD_MAX_BLOCK = 256 << 20 };
 enum { VHD_MAX_BLOCKS = 16 << 20 };                          /* 64 MiB of BAT */

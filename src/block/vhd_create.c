@@ -35,9 +35,9 @@ static void put_footer(uint8_t *footer, uint32_t type, uint64_t len, bool force)
 	put_be32(footer + VF_VERSION, VHD_VERSION);
 	put_be64(footer + VF_DATA_OFF, type == VHD_FIXED ? UINT64_MAX : HEADER_OFF);
 	put_be32(footer + VF_TIME, (uint32_t)((uint64_t)time(NULL) - year_2000));
-	memcpy(footer + VF_CREATOR, "outb", 4);
+	memcpy(footer + VF_CREATOR, "outb", VHD_NAME);
 	put_be32(footer + VF_CREATOR_VERSION, OUR_VERSION << 16);
-	memcpy(footer + VF_CREATOR_OS, "Wi2k", 4);
+	memcpy(footer + VF_CREATOR_OS, "Wi2k", VHD_NAME);
 	put_be32(footer + VF_TYPE, type);
 	blocks_new_uuid(footer + VF_UUID);
 	put_size(footer, len, force);
@@ -116,10 +116,11 @@ co_fn bool vhd_create(struct block_node *file, const struct block_create *what, 
 			       "block_size=%" PRIu64 ": must be a power of two from 4K to 256M",
 			       block);
 	}
-	if (len > VHD_MAX_SIZE || len / block >= VHD_MAX_BLOCKS)
+	if (len > VHD_MAX_SIZE || len / block >= VHD_MAX_BLOCKS) {
 		return err_set(error, EFBIG,
 			       "%" PRIu64 " bytes are too many: at most 2040 GiB, and %d blocks",
 			       what->length, VHD_MAX_BLOCKS);
+	}
 	put_footer(footer, subformat ? VHD_FIXED : VHD_DYNAMIC, len, force);
 	res = subformat ? create_fixed(file, footer) : create_dynamic(file, footer, block);
 	if (res == 0)
@@ -179,7 +180,7 @@ static co_fn int move_bat(struct block_node *node, uint64_t n)
 
 	if (res == 0)
 		res = blocks_table_init(&t, off, n * 4, VHD_SECTOR) ? 0 : -ENOMEM;
-	if (res < 0) {
+	if (res < 0 || !t.raw || !t.dirty) {
 		blocks_table_fini(&t);
 		return res;
 	}

@@ -3,7 +3,13 @@
 
 #include "block/blocks.h"
 
-enum { VHDX_GUID = 16, VHDX_SECTOR = 4096, VHDX_KIB64 = 64 << 10 };
+enum {
+	VHDX_GUID = 16,
+	VHDX_SECTOR = 4096,
+	VHDX_KIB64 = 64 << 10,
+	VHDX_MARK = 4,
+	VHDX_LONG_MARK = 8
+};
 #define VHDX_MIB      ((uint64_t)1 << 20)
 #define VHDX_MAX_SIZE ((uint64_t)64 << 40)
 #define VHDX_MAX_FILE ((uint64_t)1 << 50)

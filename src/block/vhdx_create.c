@@ -65,10 +65,11 @@ static bool parse_options(const struct block_create *what, struct layout *l, GEr
 			       "block_size=%" PRIu64 ": must be a power of two from 1M to 256M",
 			       l->v.b.size);
 	}
-	if (l->log_len < VHDX_MIB || l->log_len > VHDX_MAX_LOG || l->log_len % VHDX_MIB)
+	if (l->log_len < VHDX_MIB || l->log_len > VHDX_MAX_LOG || l->log_len % VHDX_MIB) {
 		return err_set(error, EINVAL,
 			       "log_size=%" PRIu64 ": must be a multiple of 1M, up to 256M",
 			       l->log_len);
+	}
 	if (logical != 512 && logical != VHDX_SECTOR)
 		return err_set(error, EINVAL,
 			       "logical_sector_size=%" PRIu64 ": must be 512 or 4096", logical);
@@ -107,7 +108,7 @@ static co_fn int write_metadata(struct block_node *file, const struct vhdx *v)
 	uint32_t off = 0;
 	int res;
 
-	memcpy(p, "metadata", 8);
+	memcpy(p, "metadata", VHDX_LONG_MARK);
 	p[XM_COUNT] = NEW_ITEMS;
 	for (unsigned i = 0; i < NEW_ITEMS; i++) {
 		uint8_t *e = p + XM_ENTRIES + (size_t)i * XM_SIZE;
@@ -143,7 +144,7 @@ static co_fn int write_regions(struct block_node *file, const struct vhdx *v)
 	uint8_t *p = g_malloc0(VHDX_KIB64);
 	int res = 0;
 
-	memcpy(p, "regi", 4);
+	memcpy(p, "regi", VHDX_MARK);
 	put_le32(p + XR_COUNT, 2);
 	put_region(p + XR_ENTRIES, vhdx_bat_guid, &v->bat_at);
 	put_region(p + XR_ENTRIES + XR_SIZE, vhdx_metadata_guid, &v->meta_at);
@@ -184,7 +185,7 @@ static co_fn int write_headers(struct block_node *file, const struct layout *l)
 	uint8_t *p = g_malloc0(VHDX_SECTOR);
 	int res = 0;
 
-	memcpy(p, "head", 4);
+	memcpy(p, "head", VHDX_MARK);
 	blocks_new_uuid(p + XH_FILE_WRITE);
 	blocks_new_uuid(p + XH_DATA_WRITE);
 	put_le16(p + XH_VERSION, 1);
@@ -197,7 +198,7 @@ static co_fn int write_headers(struct block_node *file, const struct layout *l)
 				   0);
 	}
 	memset(p, 0, VHDX_SECTOR);
-	memcpy(p, "vhdxfile", 8);
+	memcpy(p, "vhdxfile", VHDX_LONG_MARK);
 	for (unsigned i = 0; creator[i]; i++)
 		put_le16(p + 8 + (size_t)i * 2, (uint8_t)creator[i]);
 	if (res == 0)

@@ -243,18 +243,19 @@ co_fn bool vhdx_read_regions(struct block_node *node, GError **error)
 	uint32_t n = res > 0 ? get_le32(p + XR_COUNT) : 0;
 	bool ok;
 
-	if (res < 0)
+	if (res < 0) {
 		ok = err_set_errno(error, -res, "vhdx: the region tables cannot be read");
-	else if (res == 0)
+	} else if (res == 0) {
 		ok = err_set(error, EINVAL,
 			     "vhdx: neither of the region tables at offset %d and %d is valid",
 			     VHDX_REGIONS, VHDX_REGIONS + VHDX_KIB64);
-	else if (n > XR_MAX)
+	} else if (n > XR_MAX) {
 		ok = err_set(error, EINVAL,
 			     "vhdx: %" PRIu32 " regions at offset %" PRIu64 ", must be at most %d",
 			     n, at + XR_COUNT, XR_MAX);
-	else
+	} else {
 		ok = true;
+	}
 	v->regions_end = MAX(VHDX_FIXED_AREA,
 			     get_le64(v->head + XH_LOG_OFF) + get_le32(v->head + XH_LOG_LEN));
 	for (uint32_t i = 0; ok && i < n; i++) {

@@ -270,7 +270,7 @@ static void put_entry(const struct block_node *node, uint8_t *e, uint32_t len, u
 {
 	const struct vhdx *v = node->state;
 
-	memcpy(e, "loge", 4);
+	memcpy(e, "loge", VHDX_MARK);
 	put_le32(e + XL_LEN, len);
 	put_le32(e + XL_TAIL, pos);
 	put_le64(e + XL_SEQUENCE, v->log_sequence);
@@ -283,12 +283,12 @@ static void put_entry(const struct block_node *node, uint8_t *e, uint32_t len, u
 		uint8_t *s = e + (size_t)(i + 1) * VHDX_SECTOR;
 		const uint8_t *data = sectors[i].data;
 
-		memcpy(d, "desc", 4);
+		memcpy(d, "desc", VHDX_MARK);
 		memcpy(d + XD_TRAILING, data + XS_LOW, 4);
 		memcpy(d + XD_LEADING, data, XS_DATA);
 		put_le64(d + XD_OFF, sectors[i].off);
 		put_le64(d + XD_SEQUENCE, v->log_sequence);
-		memcpy(s, "data", 4);
+		memcpy(s, "data", VHDX_MARK);
 		put_le32(s + XS_HIGH, (uint32_t)(v->log_sequence >> 32));
 		memcpy(s + XS_DATA, data + XS_DATA, XS_DATA_LEN);
 		put_le32(s + XS_LOW, (uint32_t)v->log_sequence);

@@ -91,10 +91,11 @@ static bool parse_table(struct vhdx *v, const uint8_t *p, GError **error)
 		ok = read_entry(v, p + off, v->meta_at.off + off, error);
 	}
 	for (unsigned i = 0; i < VHDX_ITEMS && ok; i++) {
-		if (items[i].needed && !v->items[i].len)
+		if (items[i].needed && !v->items[i].len) {
 			ok = err_set(error, EINVAL,
 				     "vhdx: the metadata at offset %" PRIu64 " have no %s",
 				     v->meta_at.off, items[i].name);
+		}
 	}
 	return ok;
 }
