@@ -12,7 +12,6 @@ from nbd_server import CAN_MULTI, READ, STATUS, WRITE, ZERO, Server, poll_for, r
 from test_hostile import make
 
 SIZE = 5 * MIB - 512
-LOOPS = ("uring", "epoll")
 
 pytestmark = pytest.mark.skipif("built without libnbd" in subprocess.run(
     [BIN, "image", "info", "nbd://127.0.0.1:1/"], capture_output=True, text=True, check=False).stderr,
@@ -26,9 +25,10 @@ def need(*programs):
             pytest.skip(f"no {program} here")
 
 
-def on(loop):
-    """The environment that chooses the event loop."""
-    return {"env": dict(os.environ, OUTBOARD_LOOP=loop)}
+@pytest.fixture(name="loop", params=("uring", "epoll"))
+def fixture_loop(request, monkeypatch):
+    """The test runs on both event loops."""
+    monkeypatch.setenv("OUTBOARD_LOOP", request.param)
 
 
 @pytest.fixture(name="source", scope="module")
@@ -65,9 +65,9 @@ SERVERS = {
 }
 
 
-@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("server", SERVERS)
-def test_data_both_ways(tmp_path, source, server, loop):
+def test_data_both_ways(tmp_path, source, server):
     for name in ("source.raw", "source.qcow2"):
         shutil.copy(source.with_name(name), tmp_path / name)
     sock, local, other = tmp_path / "s.sock", tmp_path / "source.raw", tmp_path / "other.raw"
@@ -75,15 +75,15 @@ def test_data_both_ways(tmp_path, source, server, loop):
     other.write_bytes(content(SIZE, 8))
     with running(SERVERS[server](sock, local), tmp_path):
         assert info(name)["virtual-size"] == SIZE
-        image("convert", name, tmp_path / "out.raw", **on(loop))
+        image("convert", name, tmp_path / "out.raw")
         assert (tmp_path / "out.raw").read_bytes() == source.read_bytes()
-        assert "identical" in image("compare", name, source, **on(loop))
-        image("convert", "-n", "-f", "raw", "-O", "raw", other, name, **on(loop))
-        assert "identical" in image("compare", name, other, **on(loop))
+        assert "identical" in image("compare", name, source)
+        image("convert", "-n", "-f", "raw", "-O", "raw", other, name)
+        assert "identical" in image("compare", name, other)
         options = f"driver=nbd,server.type=unix,server.path={sock},connections=4,export="
         options += "an export" if server == "qemu-qcow2" else ""
         assert "identical" in image("compare", "--image-opts", options,
-                                    f"driver=raw,file.filename={other}", **on(loop))
+                                    f"driver=raw,file.filename={other}")
         known = info("--image-opts", options)["format-specific"]["data"]
         assert known["connections"] == (4 if known["multi-conn"] else 1)
     if server == "qemu-qcow2":
@@ -256,7 +256,7 @@ def test_tls_with_certificates(tmp_path, source):
         name = f"nbds://localhost:{port}/?tls-certificates="
         assert "identical" in image("compare", name + str(keys), source)
         image("convert", "--image-opts", f"driver=nbd,host=localhost,port={port},tls=on,tls-certificates={keys}",
-              tmp_path / "out.raw", **on("epoll"))
+              tmp_path / "out.raw")
         assert (tmp_path / "out.raw").read_bytes() == source.read_bytes()
         assert "TLS" in image("info", f"nbd://localhost:{port}/", status=1)
         image("info", name + str(others), status=1)
@@ -300,15 +300,15 @@ class Mortal(Server):
             super().answer_read(sock, r)
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("connections", [1, 4])
-@pytest.mark.parametrize("loop", LOOPS)
-def test_restart_in_mid_copy(tmp_path, source, loop, connections):
+def test_restart_in_mid_copy(tmp_path, source, connections):
     """The server dies over a read; one of QEMU takes its place, and the copy is whole."""
     out = tmp_path / "out.raw"
     with Mortal(tmp_path / "s.sock", source.read_bytes()) as server:
         with subprocess.Popen([BIN, "image", "convert", "-m", "4", "--image-opts",
                                f"driver=nbd,path={server.path},reconnect-delay=60,connections={connections}", out],
-                              stderr=subprocess.PIPE, text=True, **on(loop)) as client:
+                              stderr=subprocess.PIPE, text=True) as client:
             poll_for(lambda: not server.path.exists())
             with running(qemu(server.path, source), tmp_path):
                 _, err = client.communicate(timeout=60)

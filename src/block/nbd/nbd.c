@@ -253,10 +253,17 @@ static co_fn int nbd_get_status(struct block_node *node, uint64_t off, uint64_t 
 				unsigned *status, uint64_t *run)
 {
 	struct nbd *nbd = node->state;
+	uint64_t before = off % nbd->facts.min_block; /* it is asked of whole blocks */
+	uint64_t after =
+		(nbd->facts.min_block - (off + len) % nbd->facts.min_block) % nbd->facts.min_block;
 	struct request r = {.nbd = nbd};
 	struct piece piece = {
 		.request = &r,
-		.p = {.done = answered, .op = NBD_STATUS, .off = off, .len = MIN(len, max_zero)}};
+		.p = {.done = answered,
+		      .op = NBD_STATUS,
+		      .off = off - before,
+		      .len = MIN(MIN(len + before + after, node->length - off + before),
+				 max_zero)}};
 	int res;
 
 	*status = BLOCK_DATA;
@@ -266,7 +273,7 @@ static co_fn int nbd_get_status(struct block_node *node, uint64_t off, uint64_t 
 	res = send_all(&r, &piece, 1);
 	if (res < 0)
 		return res;
-	if (piece.p.run == 0) {
+	if (piece.p.run <= before) {
 		log_limited(&nbd->said, LOG_WARN, "block",
 			    "%s: the server says nothing of the blocks at offset %" PRIu64,
 			    node->name, off);
@@ -274,7 +281,7 @@ static co_fn int nbd_get_status(struct block_node *node, uint64_t off, uint64_t 
 	}
 	/* A hole without zeros may hold anything: that is data. */
 	*status = piece.p.is_zero ? BLOCK_ZERO : BLOCK_DATA;
-	*run = MIN(piece.p.run, len);
+	*run = MIN(piece.p.run - before, len);
 	return 0;
 }
 
