@@ -96,7 +96,8 @@ def test_info(tmp_path):
     one, two = make(tmp_path, "qcow2"), make(tmp_path, "raw")
     with serving(tmp_path, "--disk", f"{one},id=first", "--disk", f"{two},format=raw,id=second,rotational=on",
                  attach=",description=for the tests") as daemon:
-        assert daemon.ready["ready"] == "nbd" and daemon.ready["uris"] == [uri(tmp_path, "first"), uri(tmp_path, "second")]
+        assert daemon.ready["ready"] == "nbd"
+        assert daemon.ready["uris"] == [uri(tmp_path, "first"), uri(tmp_path, "second")]
         exports = json.loads(run("nbdinfo", "--json", "--list", uri(tmp_path, "")))["exports"]
         assert [e["export-name"] for e in exports] == ["first", "second"]
         assert [e["is_rotational"] for e in exports] == [False, True]
@@ -352,13 +353,15 @@ def test_tcp(tmp_path, raw):
 
 
 @pytest.mark.parametrize("spec, says", [
-    ("nbd", "say where"), ("nbd,socket=s,port=3", "one or the other"), ("nbd,socket=s,disks=hd0:hd1:x", "no disk 'x'"),
+    ("nbd", "say where"), ("nbd,socket=s,port=3", "one or the other"),
+    ("nbd,socket=s,disks=hd0:hd1:x", "no disk 'x'"),
     ("nbd,socket=s,disks=hd0:hd1:hd0", "twice"), ("nbd,socket=s,export=x", "say which one"), ("nbd,port=70000", "port="),
     ("nbd,socket=s,clients=0", "clients="), ("nbd,socket=s,tls=require", "tls-creds=FOLDER"),
     ("nbd,socket=s,drives=cd0", "drives"), ("nbd,socket=" + "x" * 200, "at most")])
 def test_wrong_usage(tmp_path, spec, says):
     path = make(tmp_path, "raw")
-    refused("serve", "--disk", f"{path},format=raw", "--disk", f"{path},format=raw", "--attach", spec, status=2, says=says)
+    disk = f"{path},format=raw"
+    refused("serve", "--disk", disk, "--disk", disk, "--attach", spec, status=2, says=says)
 
 
 def test_one_writer(tmp_path):
