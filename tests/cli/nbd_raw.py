@@ -32,7 +32,7 @@ def serving(folder, *args, attach="", name="nbd.sock", where=None):
             yield daemon
             if daemon.poll() is None:
                 daemon.terminate()
-                assert daemon.wait(30) == 0
+                assert daemon.wait(30) == 0, daemon.stderr.read()
         finally:
             if daemon.poll() is None:
                 daemon.kill()

@@ -338,6 +338,18 @@ def test_end_with_requests_in_flight(tmp_path):
     assert path.read_bytes()[:MIB] == b"x" * MIB and not (tmp_path / "nbd.sock").exists()
 
 
+def test_end_with_many_connections(tmp_path):
+    """SIGTERM with clients that do nothing, in every state: all see the end, and it is orderly."""
+    path = make(tmp_path, "raw")
+    with serving(tmp_path, "--disk", f"{path},format=raw") as daemon:
+        clients = [Raw(tmp_path / "nbd.sock", export) for export in ("hd0", None, "hd0", None, "hd0")]
+        clients[0].send(b"half a re")
+        clients[1].send(b"IHAVE")
+        daemon.terminate()
+        assert all(client.ended() for client in clients)
+        assert daemon.wait(30) == 0
+
+
 def test_tcp(tmp_path, raw):
     with serving(tmp_path, "--disk", f"{raw},format=raw", where="port=0", attach=",readonly=on") as daemon:
         [where] = daemon.ready["uris"]
