@@ -60,18 +60,18 @@ def make_image(path):
 def start(build, work, raw, qcow2):
     """Servers by name, with the name of their export."""
     sockets = {name: f"{work}/{name}.sock" for name in ("ours", "ours-qcow2", "nbdkit", "qemu-nbd", "qemu-nbd-qcow2")}
-    tool = build / "src/cli/outboard"
-    servers = {"ours": (Server([tool, "serve", "--disk", f"{raw},format=raw,readonly=on", "--attach", f"nbd,socket={sockets['ours']}"],
-                               sockets["ours"]), "hd0")}
-    if qcow2:
-        servers["ours-qcow2"] = (Server([tool, "serve", "--disk", f"{qcow2},format=qcow2,readonly=on", "--attach",
-                                         f"nbd,socket={sockets['ours-qcow2']}"], sockets["ours-qcow2"]), "hd0")
+    servers = {}
+    for name, image, fmt in (("ours", raw, "raw"), ("ours-qcow2", qcow2, "qcow2")):
+        if image:
+            argv = [build / "src/cli/outboard", "serve", "--disk", f"{image},format={fmt},readonly=on",
+                    "--attach", f"nbd,socket={sockets[name]}"]
+            servers[name] = (Server(argv, sockets[name]), "hd0")
     if shutil.which("nbdkit"):
         servers["nbdkit"] = (Server(["nbdkit", "-f", "-U", sockets["nbdkit"], "file", raw], sockets["nbdkit"]), "")
     if shutil.which("qemu-nbd"):
         for name, image, fmt in (("qemu-nbd", raw, "raw"), ("qemu-nbd-qcow2", qcow2, "qcow2")):
-            servers[name] = (Server(["qemu-nbd", "-r", "-t", "-e", "16", "-f", fmt, "--aio=io_uring", "-k", sockets[name],
-                                     image], sockets[name]), "")
+            argv = ["qemu-nbd", "-r", "-t", "-e", "16", "-f", fmt, "--aio=io_uring", "-k", sockets[name], image]
+            servers[name] = (Server(argv, sockets[name]), "")
     return servers
 
 

@@ -32,7 +32,7 @@ def serving(folder, *args, attach="", name="nbd.sock", where=None):
             yield daemon
             if daemon.poll() is None:
                 daemon.terminate()
-                assert daemon.wait(30) == 0
+                assert daemon.wait(30) == 0, daemon.stderr.read()
         finally:
             if daemon.poll() is None:
                 daemon.kill()
@@ -113,7 +113,8 @@ class Raw:
     def request(self, kind, off=0, length=0, flags=0, cookie=0x1122334455667788, data=b""):
         """Send a request."""
         magic = 0x21e41c71 if self.extended else 0x25609513
-        self.send(struct.pack(">IHHQQ" + ("Q" if self.extended else "I"), magic, flags, kind, cookie, off, length) + data)
+        head = struct.pack(">IHHQQ" + ("Q" if self.extended else "I"), magic, flags, kind, cookie, off, length)
+        self.send(head + data)
 
     def simple(self):
         """A simple reply: error and cookie."""

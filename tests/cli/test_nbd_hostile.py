@@ -23,7 +23,8 @@ def fixture_server(tmp_path_factory):
     with open(folder / "a.raw", "r+b") as out:
         out.truncate(SIZE)
     (folder / "b.raw").write_bytes(bytes(MIB))
-    with serving(folder, "--disk", f"{folder}/a.raw,format=raw", "--disk", f"{folder}/b.raw,format=raw,readonly=on") as daemon:
+    with serving(folder, "--disk", f"{folder}/a.raw,format=raw",
+                 "--disk", f"{folder}/b.raw,format=raw,readonly=on") as daemon:
         daemon.path, daemon.start = folder / "nbd.sock", start
         with Raw(daemon.path, "hd0") as daemon.witness:
             yield daemon
@@ -95,7 +96,8 @@ def test_bad_meta_context(server, option, case):
 
 
 @pytest.mark.parametrize("data", [
-    b"IHAVEOPS" + bytes(8), struct.pack(">8sII", b"IHAVEOPT", LIST, HUGE), struct.pack(">8sII", b"IHAVEOPT", 99, 2 * MIB),
+    b"IHAVEOPS" + bytes(8), struct.pack(">8sII", b"IHAVEOPT", LIST, HUGE),
+    struct.pack(">8sII", b"IHAVEOPT", 99, 2 * MIB),
     struct.pack(">8sII", b"IHAVEOPT", EXPORT_NAME, 6) + b"nobody",
     struct.pack(">8sII", b"IHAVEOPT", EXPORT_NAME, 4097) + b"x" * 4097,
     bytes(100), random.Random(1).randbytes(5000)], ids=range(7))
@@ -201,7 +203,8 @@ def test_readonly(server):
 
 
 @pytest.mark.parametrize("data", [bytes(28), struct.pack(">IHHQQI", 0x25609513, 0, WRITE, 0, 0, HUGE),
-                                  struct.pack(">IHHQQI", 0x21e41c71, 0, READ, 0, 0, 0)], ids=["magic", "length", "extended"])
+                                  struct.pack(">IHHQQI", 0x21e41c71, 0, READ, 0, 0, 0)],
+                         ids=["magic", "length", "extended"])
 def test_end_of_transmission(server, data):
     with Raw(server.path, "hd0") as bad:
         bad.send(data)

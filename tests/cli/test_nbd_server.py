@@ -96,7 +96,8 @@ def test_info(tmp_path):
     one, two = make(tmp_path, "qcow2"), make(tmp_path, "raw")
     with serving(tmp_path, "--disk", f"{one},id=first", "--disk", f"{two},format=raw,id=second,rotational=on",
                  attach=",description=for the tests") as daemon:
-        assert daemon.ready["ready"] == "nbd" and daemon.ready["uris"] == [uri(tmp_path, "first"), uri(tmp_path, "second")]
+        assert daemon.ready["ready"] == "nbd"
+        assert daemon.ready["uris"] == [uri(tmp_path, "first"), uri(tmp_path, "second")]
         exports = json.loads(run("nbdinfo", "--json", "--list", uri(tmp_path, "")))["exports"]
         assert [e["export-name"] for e in exports] == ["first", "second"]
         assert [e["is_rotational"] for e in exports] == [False, True]
@@ -337,6 +338,18 @@ def test_end_with_requests_in_flight(tmp_path):
     assert path.read_bytes()[:MIB] == b"x" * MIB and not (tmp_path / "nbd.sock").exists()
 
 
+def test_end_with_many_connections(tmp_path):
+    """SIGTERM with clients that do nothing, in every state: all see the end, and it is orderly."""
+    path = make(tmp_path, "raw")
+    with serving(tmp_path, "--disk", f"{path},format=raw") as daemon:
+        clients = [Raw(tmp_path / "nbd.sock", export) for export in ("hd0", None, "hd0", None, "hd0")]
+        clients[0].send(b"half a re")
+        clients[1].send(b"IHAVE")
+        daemon.terminate()
+        assert all(client.ended() for client in clients)
+        assert daemon.wait(30) == 0
+
+
 def test_tcp(tmp_path, raw):
     with serving(tmp_path, "--disk", f"{raw},format=raw", where="port=0", attach=",readonly=on") as daemon:
         [where] = daemon.ready["uris"]
@@ -352,13 +365,15 @@ def test_tcp(tmp_path, raw):
 
 
 @pytest.mark.parametrize("spec, says", [
-    ("nbd", "say where"), ("nbd,socket=s,port=3", "one or the other"), ("nbd,socket=s,disks=hd0:hd1:x", "no disk 'x'"),
+    ("nbd", "say where"), ("nbd,socket=s,port=3", "one or the other"),
+    ("nbd,socket=s,disks=hd0:hd1:x", "no disk 'x'"),
     ("nbd,socket=s,disks=hd0:hd1:hd0", "twice"), ("nbd,socket=s,export=x", "say which one"), ("nbd,port=70000", "port="),
     ("nbd,socket=s,clients=0", "clients="), ("nbd,socket=s,tls=require", "tls-creds=FOLDER"),
     ("nbd,socket=s,drives=cd0", "drives"), ("nbd,socket=" + "x" * 200, "at most")])
 def test_wrong_usage(tmp_path, spec, says):
     path = make(tmp_path, "raw")
-    refused("serve", "--disk", f"{path},format=raw", "--disk", f"{path},format=raw", "--attach", spec, status=2, says=says)
+    disk = f"{path},format=raw"
+    refused("serve", "--disk", disk, "--disk", disk, "--attach", spec, status=2, says=says)
 
 
 def test_one_writer(tmp_path):

@@ -3,10 +3,11 @@
 import json
 import shutil
 import socket
+import struct
 
 import pytest
-from nbd_raw import (ABORT, ACK, EXPORT_NAME, GO, INVALID, LIST, SERVER, SET_META, STARTTLS, STRUCTURED, TLS_REQUIRED, Raw,
-                     export_data, meta_data, serving)
+from nbd_raw import (ABORT, ACK, EXPORT_NAME, GO, INVALID, LIST, SERVER, SET_META, STARTTLS, STRUCTURED, TLS_REQUIRED,
+                     Raw, export_data, meta_data, serving)
 from test_nbd_server import MIB, connections, content, run
 
 TOOLS = ("certtool", "psktool", "nbdinfo", "nbdcopy", "qemu-img")
@@ -86,7 +87,8 @@ def test_copies(tmp_path, pki, disk, creds):
 
 
 def test_unix_socket(tmp_path, pki, disk):
-    with serving(tmp_path, "--disk", f"{disk},format=raw,readonly=on", attach=f",tls-psk={pki}/keys/keys.psk") as daemon:
+    with serving(tmp_path, "--disk", f"{disk},format=raw,readonly=on",
+                 attach=f",tls-psk={pki}/keys/keys.psk") as daemon:
         assert daemon.ready["uris"] == [f"nbds+unix:///hd0?socket={tmp_path}/nbd.sock"]
         uri = f"nbds+unix://alice@/hd0?socket={tmp_path}/nbd.sock&tls-psk-file={pki}"
         run("nbdcopy", f"{uri}/keys/keys.psk", tmp_path / "out")
@@ -138,7 +140,7 @@ def test_bytes_behind_starttls(tmp_path, pki, disk):
     with serving(tmp_path, "--disk", f"{disk},format=raw,readonly=on",
                  attach=f",tls=allow,tls-psk={pki}/keys/keys.psk"):
         with Raw(tmp_path / "nbd.sock") as bad:
-            bad.send(b"IHAVEOPT" + (STARTTLS).to_bytes(4, "big") + bytes(4) + b"IHAVEOPT" + (LIST).to_bytes(4, "big") + bytes(4))
+            bad.send(struct.pack(">8sII8sII", b"IHAVEOPT", STARTTLS, 0, b"IHAVEOPT", LIST, 0))
             with pytest.raises((EOFError, ConnectionResetError)):
                 while True:
                     assert bad.reply()[1] != SERVER

@@ -199,11 +199,10 @@ co_fn void nbd_server_free(struct nbd_server *s)
 	s->ending = true;
 	set_listening(s, false);
 	loop_timer_cancel(&s->retry);
-	for (struct nbd_conn *c = s->conns; c; c = c->next) {
+	for (struct nbd_conn *c = s->conns; c; c = c->next)
 		shutdown(c->io.fd, SHUT_RD); /* wakes its reader; replies still go out */
-		while (s->conns)
-			co_queue_wait(&s->gone);
-	}
+	while (s->conns)
+		co_queue_wait(&s->gone);
 	for (unsigned i = 0; i < s->n_listen; i++)
 		close(s->listen[i].fd);
 	if (s->path)
