@@ -1,6 +1,7 @@
 /* Persistent reservations: see reservations.h; the rules are SPC-4 5.13, tables 48 to 66. */
 #include "scsi/reservations.h"
 
+#include <glib.h>
 #include <string.h>
 
 bool reserve_type_is_valid(unsigned type)
@@ -53,7 +54,7 @@ bool reserve_forbids(const struct reservations *r, int place, bool for_all, bool
 
 static void affect(struct reserve_effects *e, const char *name, enum sense attention, bool abort)
 {
-	strcpy(e->on[e->n].name, name); /* both of RESERVE_NAME_LEN */
+	g_strlcpy(e->on[e->n].name, name, RESERVE_NAME_LEN);
 	e->on[e->n].attention = attention;
 	e->on[e->n].abort = abort;
 	e->n++;
@@ -91,7 +92,7 @@ static enum sense add_registration(struct reservations *r, const struct reserve_
 	if (r->n == REGISTRATIONS_MAX || strlen(q->name) >= RESERVE_NAME_LEN)
 		return SENSE_NO_REGISTRATIONS_LEFT;
 	r->who[r->n].key = q->new_key;
-	strcpy(r->who[r->n].name, q->name);
+	g_strlcpy(r->who[r->n].name, q->name, RESERVE_NAME_LEN);
 	r->n++;
 	return SENSE_GOOD;
 }

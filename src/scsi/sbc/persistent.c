@@ -123,11 +123,11 @@ static co_fn enum sense set_simple(struct scsi_cmd *c, const char *name)
 		return SENSE_GOOD;
 	if (strlen(name) >= RESERVE_NAME_LEN)
 		return SENSE_NO_REGISTRATIONS_LEFT;
-	strcpy(before, simple);
-	strcpy(simple, name);
+	g_strlcpy(before, simple, sizeof(before));
+	g_strlcpy(simple, name, RESERVE_NAME_LEN);
 	if (sbc_state_save(d))
 		return SENSE_GOOD;
-	strcpy(simple, before);
+	g_strlcpy(simple, before, RESERVE_NAME_LEN);
 	return SENSE_INTERNAL_FAILURE;
 }
 

@@ -121,7 +121,7 @@ static bool get_name(const json_t *j, char out[RESERVE_NAME_LEN])
 
 	if (!name || strlen(name) >= RESERVE_NAME_LEN)
 		return false;
-	strcpy(out, name);
+	g_strlcpy(out, name, RESERVE_NAME_LEN);
 	return true;
 }
 
@@ -169,10 +169,9 @@ static bool get_reservations(const json_t *j, struct reservations *r)
 	       get_name(json_object_get(j, "simple"), r->simple);
 }
 
-/* What of the file still counts. */
-static bool take_state(struct scsi_disk *d, const json_t *j)
+/* What of the file still counts; r: zeroed. */
+static bool take_state(struct scsi_disk *d, const json_t *j, struct reservations *r)
 {
-	g_autofree struct reservations *r = g_new0(struct reservations, 1);
 	const char *of_boot = json_string_value(json_object_get(j, "boot"));
 	g_autofree char *boot = boot_id();
 	bool same_boot = of_boot && !strcmp(of_boot, boot);
@@ -209,6 +208,7 @@ static int load_run(void *arg)
 co_fn bool sbc_state_load(struct scsi_disk *d, GError **error)
 {
 	struct load_job job = {.path = d->state_path};
+	struct reservations *r;
 	json_t *j;
 	bool ok;
 
@@ -224,7 +224,9 @@ co_fn bool sbc_state_load(struct scsi_disk *d, GError **error)
 		return absent;
 	}
 	j = job.len <= STATE_MAX ? json_loadb(job.text, job.len, 0, NULL) : NULL;
-	ok = j && take_state(d, j);
+	r = g_new0(struct reservations, 1);
+	ok = j && take_state(d, j, r);
+	g_free(r);
 	json_decref(j);
 	g_free(job.text);
 	if (ok)

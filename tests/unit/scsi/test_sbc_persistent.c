@@ -348,11 +348,11 @@ static void test_many_registrations(void **state)
 		assert_int_equal(reserve_out(r, &q, e),
 				 i < REGISTRATIONS_MAX ? SENSE_GOOD : SENSE_NO_REGISTRATIONS_LEFT);
 	}
-	strcpy(name, "n5");
+	g_strlcpy(name, "n5", sizeof(name));
 	q = (struct reserve_request){.action = RESERVE_RESERVE, .name = name, .key = 1, .type = 5};
 	assert_int_equal(reserve_out(r, &q, e), SENSE_GOOD);
 	/* all have the key of the holder: those of the others go, which all are told */
-	strcpy(name, "n7");
+	g_strlcpy(name, "n7", sizeof(name));
 	q = (struct reserve_request){
 		.action = RESERVE_PREEMPT_ABORT, .name = name, .key = 1, .new_key = 1, .type = 6};
 	assert_int_equal(reserve_out(r, &q, e), SENSE_GOOD);
