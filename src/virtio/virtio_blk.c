@@ -15,11 +15,15 @@ static struct virtio_blk *to_blk(struct virtio_device *d)
 uint64_t virtio_blk_features(const struct block_node *node, unsigned queues)
 {
 	uint64_t f = VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_TOPOLOGY |
-		     VIRTIO_BLK_F_FLUSH | (queues > 1 ? VIRTIO_BLK_F_MQ : 0);
+		     (queues > 1 ? VIRTIO_BLK_F_MQ : 0);
+	bool cached = !block_is_writethrough(node);
 
+	if (cached)
+		f |= VIRTIO_BLK_F_FLUSH;
 	if (!block_is_writable(node))
 		return f | VIRTIO_BLK_F_RO;
-	return f | VIRTIO_BLK_F_CONFIG_WCE | VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES;
+	return f | (cached ? VIRTIO_BLK_F_CONFIG_WCE : 0) |
+	       (block_can_discard(node) ? VIRTIO_BLK_F_DISCARD : 0) | VIRTIO_BLK_F_WRITE_ZEROES;
 }
 
 struct virtio_device *virtio_blk_new(const struct virtio_device_options *o, struct block_node *node,

@@ -22,7 +22,6 @@ enum {
 enum { STATUS_OK = 0, STATUS_IOERR = 1, STATUS_UNSUPP = 2 };
 enum { HEAD_TYPE = 0, HEAD_SECTOR = 8, HEAD_LEN = 16 };
 enum { RANGE_SECTOR = 0, RANGE_COUNT = 8, RANGE_FLAGS = 12, RANGE_LEN = 16, RANGE_UNMAP = 1 };
-enum { ZERO_CHUNK = 64 * 1024, ZERO_PIECES = 16 };
 
 static void respond(struct vblk_req *r, int status)
 {
@@ -42,35 +41,15 @@ static bool is_inside(const struct virtio_blk *b, uint64_t sector, uint64_t sect
 	return sector <= capacity && sectors <= capacity - sector;
 }
 
-/* Whether a write must be durable before it is answered. */
+/* Whether a write must be durable before it is answered; a node without a cache sees to it itself.
+ */
 static bool is_writethrough(const struct virtio_blk *b)
 {
+	if (block_is_writethrough(b->node))
+		return false;
 	if (b->d.features & VIRTIO_BLK_F_CONFIG_WCE)
 		return !b->writeback;
 	return !(b->d.features & VIRTIO_BLK_F_FLUSH);
-}
-
-/* Zeros that take up space, as a driver wants them that did not say "unmap". */
-static co_fn int write_zeros(struct virtio_blk *b, uint64_t off, uint64_t len, unsigned flags)
-{
-	static const uint8_t zeros[ZERO_CHUNK];
-	struct iovec v[ZERO_PIECES];
-	int res = 0;
-
-	while (len && res == 0) {
-		struct iovs iov = {.v = v};
-
-		while (iov.n < ZERO_PIECES && iov.len < len) {
-			size_t piece = MIN((uint64_t)ZERO_CHUNK, len - iov.len);
-
-			v[iov.n++] = (struct iovec){(void *)zeros, piece};
-			iov.len += piece;
-		}
-		res = block_pwritev(b->node, off, &iov, flags);
-		off += iov.len;
-		len -= iov.len;
-	}
-	return res;
 }
 
 struct range {
@@ -96,19 +75,17 @@ static int get_range(const struct vblk_req *r, unsigned i, struct range *out)
 	if (count > max || !is_inside(r->b, sector, count))
 		return STATUS_IOERR;
 	*out = (struct range){sector * VIRTIO_BLK_SECTOR, (uint64_t)count * VIRTIO_BLK_SECTOR,
-			      discard || flags & RANGE_UNMAP};
+			      flags & RANGE_UNMAP};
 	return STATUS_OK;
 }
 
 static co_fn int do_range(struct virtio_blk *b, const struct range *range, bool discard)
 {
-	bool durable = is_writethrough(b);
-	int res;
-
-	if (!range->unmap)
-		return write_zeros(b, range->off, range->len, durable ? BLOCK_FUA : 0);
-	res = block_discard_zero(b->node, range->off, range->len);
-	return res == 0 && durable && !discard ? block_flush(b->node) : res;
+	if (discard)
+		return block_discard(b->node, range->off, range->len);
+	return block_write_zeros(b->node, range->off, range->len,
+				 (range->unmap ? BLOCK_MAY_UNMAP : 0) |
+					 (is_writethrough(b) ? BLOCK_FUA : 0));
 }
 
 static co_fn int do_ranges(struct vblk_req *r)
