@@ -63,23 +63,28 @@ static co_fn int raw_map(struct block_node *node, uint64_t off, uint64_t len,
 	return 0;
 }
 
-/* Whether the first sector may become what iov (NULL: zeros) makes of it from off on. */
+/*
+ * Whether the first sector may become what iov (NULL: zeros) makes of it from off on; head is what
+ * it would be, *there bytes of it.
+ */
 static co_fn int look_first(struct block_node *node, uint64_t off, const struct iovs *iov,
-			    uint64_t len)
+			    uint64_t len, uint8_t head[SECTOR], size_t *there)
 {
 	struct raw *raw = node->state;
-	uint8_t head[SECTOR] = {0};
-	size_t there = MIN(node->length, (uint64_t)SECTOR), part = MIN(len, there - off);
 	const char *format;
-	int res = block_pread(node->file, raw->start, head, there);
+	size_t part;
+	int res;
 
+	*there = MIN(node->length, (uint64_t)SECTOR);
+	part = MIN(len, *there - off);
+	res = block_pread(node->file, raw->start, head, *there);
 	if (res < 0)
 		return res;
 	if (iov)
 		iovs_get(iov, 0, head + off, part);
 	else
 		memset(head + off, 0, part);
-	format = block_probe(head, there, node->name);
+	format = block_probe(head, *there, node->name);
 	if (!strcmp(format, "raw"))
 		return 0;
 	log_limited(&raw->refusals, LOG_WARN, "block",
@@ -89,16 +94,36 @@ static co_fn int look_first(struct block_node *node, uint64_t off, const struct 
 	return -EPERM;
 }
 
+/* The first sector as it was looked at: iov is memory that a guest may be writing to. */
+static co_fn int write_looked_at(struct block_node *node, uint64_t off, const struct iovs *iov,
+				 const uint8_t *head, size_t there, unsigned flags)
+{
+	struct raw *raw = node->state;
+	size_t part = MIN(iov->len, there - off);
+	struct iovs rest = {.len = iov->len - part};
+	int res = block_pwrite(node->file, raw->start + off, head + off, part, flags);
+
+	if (res < 0 || !rest.len)
+		return res;
+	rest.v = g_new(struct iovec, iov->n);
+	rest.n = iovs_slice(iov, part, rest.len, rest.v, iov->n);
+	res = block_pwritev(node->file, raw->start + off + part, &rest, flags);
+	g_free(rest.v);
+	return res;
+}
+
 static co_fn int guarded_write(struct block_node *node, uint64_t off, const struct iovs *iov,
 			       uint64_t len, unsigned flags)
 {
 	struct raw *raw = node->state;
+	uint8_t head[SECTOR] = {0};
+	size_t there;
 	int res;
 
 	co_mutex_lock(&raw->first_sector);
-	res = look_first(node, off, iov, len);
+	res = look_first(node, off, iov, len, head, &there);
 	if (res == 0)
-		res = iov ? block_pwritev(node->file, raw->start + off, iov, flags)
+		res = iov ? write_looked_at(node, off, iov, head, there, flags)
 			  : block_discard_zero(node->file, raw->start + off, len);
 	co_mutex_unlock(&raw->first_sector);
 	return res;
