@@ -21,9 +21,12 @@ co_fn struct block_node *image_open(const struct args *a, const char *name, cons
 		flags |= BLOCK_REFS_ANYWHERE;
 	if (!format)
 		format = args_value(a, "format");
-	if (!args_has(a, "image-opts"))
+	if (!args_has(a, "image-opts") && !args_has(a, "object"))
 		return block_open_image(name, format, flags, error);
-	options = opts_parse(name, NULL, error);
+	options = args_has(a, "image-opts") ? opts_parse(name, NULL, error)
+					    : block_parse_name(name, error);
+	if (options)
+		options = image_with_secrets(a, options, error);
 	if (options) {
 		if (format)
 			opts_set(options, "driver", format);

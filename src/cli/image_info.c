@@ -85,7 +85,10 @@ static void print_specific(const json_t *j)
 	printf("format specific information:\n");
 	json_object_foreach(json_object_get((json_t *)j, "data"), key, value)
 	{
-		if (json_is_array(value))
+		if (json_is_object(value))
+			printf("    %s: %s\n", key,
+			       json_string_value(json_object_get(value, "format")));
+		else if (json_is_array(value))
 			print_bitmaps(value);
 		else if (json_is_string(value))
 			printf("    %s: %s\n", key, json_string_value(value));
