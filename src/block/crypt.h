@@ -10,7 +10,8 @@ enum { CRYPT_SECTOR = 512, CRYPT_MAX_KEY = 64 };
 
 struct crypt;
 
-/* name and mode as in a LUKS header ("aes", "xts-plain64"). NULL where there is no such thing here. */
+/* name and mode as in a LUKS header ("aes", "xts-plain64"). NULL where there is no such thing here.
+ */
 struct crypt *crypt_new(const char *name, const char *mode, const uint8_t *key, size_t key_len,
 			GError **error);
 void crypt_free(struct crypt *c);
