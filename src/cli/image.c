@@ -20,12 +20,16 @@ static char *allowed_folders(const struct args *a)
 	return g_string_free(all, all->len == 0);
 }
 
-static struct block_node *open_by_options(const char *text, const char *format, const char *folders,
-					  unsigned flags, GError **error)
+static co_fn struct block_node *open_by_options(const struct args *a, const char *name,
+						const char *format, const char *folders,
+						unsigned flags, GError **error)
 {
-	struct opts *options = opts_parse(text, NULL, error);
+	struct opts *options = args_has(a, "image-opts") ? opts_parse(name, NULL, error)
+							 : block_parse_name(name, error);
 	struct block_node *node;
 
+	if (options)
+		options = image_with_secrets(a, options, error);
 	if (!options)
 		return NULL;
 	if (format)
@@ -55,8 +59,8 @@ co_fn struct block_node *image_open(const struct args *a, const char *name, cons
 		return NULL;
 	if (!format)
 		format = args_value(a, "format");
-	if (args_has(a, "image-opts"))
-		return open_by_options(name, format, folders, flags, error);
+	if (args_has(a, "image-opts") || args_has(a, "object"))
+		return open_by_options(a, name, format, folders, flags, error);
 	more = opts_new();
 	if (folders)
 		opts_set(more, "allow-refs", folders);

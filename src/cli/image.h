@@ -8,6 +8,7 @@
 /* clang-format off */
 #define IMAGE_OPTIONS                                                          \
 	{"format", "FORMAT", 'f'}, {"image-opts"}, {"force-share", NULL, 'U'}, \
+	{"object", "OBJECT", 0, OPTION_MANY},                                  \
 	{"source-cache", "MODE", 'T'}, {"no-probe"},                           \
 	{"allow-references"}, {"allow-refs", "DIR", 0, OPTION_MANY}
 /* clang-format on */
@@ -23,6 +24,8 @@ co_fn struct block_node *image_open(const struct args *a, const char *name, cons
 co_fn struct block_node *image_make_file(const char *path, bool *made, GError **error);
 /* With what -o says, a repeated option; NULL on error. */
 struct opts *image_create_options(const struct args *a, GError **error);
+/* What they name by "key-secret" is there as "secret"; options is freed. NULL on error. */
+struct opts *image_with_secrets(const struct args *a, struct opts *options, GError **error);
 bool image_wants_json(const struct args *a);
 /* "10M" and the like: what is this many sectors long. */
 bool image_parse_size(const char *text, uint64_t *bytes, GError **error);

@@ -204,7 +204,8 @@ def test_encrypted_is_refused_with_the_reason(tmp_path):
     path = tmp_path / "a.qcow2"
     run("qemu-img", "create", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
         "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", path, "1M")
-    assert "LUKS" in image("info", path, status=1)
+    assert info(path)["format-specific"]["data"]["encrypt"] == {"format": "luks"}
+    assert "LUKS" in image("map", path, status=1)
 
 
 def test_interrupted_target_goes_away(tmp_path):

@@ -127,6 +127,8 @@ static co_fn int count_all(struct check *c)
 	int res;
 
 	check_count(c, 0, qcow2_cluster(q), "the header");
+	if (q->h.crypto_len)
+		check_count(c, q->h.crypto_off, q->h.crypto_len, "the encryption header");
 	res = q->h.l1_entries ? count_l1(c, q->h.l1_off, q->h.l1_entries, true) : 0;
 	for (unsigned i = 0; i < q->snapshots->len && res == 0; i++) {
 		const struct qcow2_snapshot *s =

@@ -298,6 +298,9 @@ bool qcow2_find_tables(struct block_node *node, GError **error)
 		if (off && !add_table(node, "L2 table", off, 1, error))
 			return false;
 	}
+	if (q->h.crypto_len &&
+	    !add_table(node, "encryption header", q->h.crypto_off, q->h.crypto_len, error))
+		return false;
 	if (q->h.snapshots)
 		qcow2_add_meta(q, q->h.snap_off,
 			       (q->snap_table_len + qcow2_cluster(q) - 1) / qcow2_cluster(q));

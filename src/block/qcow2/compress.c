@@ -104,6 +104,62 @@ static co_fn int unpack(struct block_node *node, const struct qcow2_entry *e, ui
 	return res;
 }
 
+#ifdef HAVE_GNUTLS
+/* Bytes of the cluster of e, from off of the disk on, decrypted. */
+static co_fn int read_encrypted(struct block_node *node, const struct qcow2_entry *e, uint64_t off,
+				const struct iovs *iov)
+{
+	struct qcow2 *q = node->state;
+	uint64_t within = off % qcow2_cluster(q), skip = within % CRYPT_SECTOR;
+	uint64_t host = e->host + within - skip;
+	size_t len = (skip + iov->len + CRYPT_SECTOR - 1) / CRYPT_SECTOR * CRYPT_SECTOR;
+	struct iovec one = {g_try_malloc(len), len};
+	struct iovs all = {&one, 1, len};
+	int res = one.iov_base ? block_preadv_padded(q->data, host, &all) : -ENOMEM;
+
+	if (res == 0 && !crypt_sectors(q->crypt, false, host / CRYPT_SECTOR, one.iov_base, len))
+		res = -EIO;
+	if (res == 0)
+		iovs_put(iov, 0, (uint8_t *)one.iov_base + skip, iov->len);
+	g_free(one.iov_base);
+	return res;
+}
+
+co_fn int qcow2_write_encrypted(struct block_node *node, uint64_t host, const struct iovs *iov)
+{
+	struct qcow2 *q = node->state;
+	uint8_t *buf = g_try_malloc(iov->len);
+	int res = -ENOMEM;
+
+	if (buf) {
+		iovs_get(iov, 0, buf, iov->len);
+		res = crypt_sectors(q->crypt, true, host / CRYPT_SECTOR, buf, iov->len)
+			      ? block_pwrite(q->data, host, buf, iov->len, 0)
+			      : -EIO;
+	}
+	g_free(buf);
+	return res;
+}
+#else
+static co_fn int read_encrypted(struct block_node *node, const struct qcow2_entry *e, uint64_t off,
+				const struct iovs *iov)
+{
+	(void)node;
+	(void)e;
+	(void)off;
+	(void)iov;
+	return -ENOTSUP; /* such an image was not opened */
+}
+
+co_fn int qcow2_write_encrypted(struct block_node *node, uint64_t host, const struct iovs *iov)
+{
+	(void)node;
+	(void)host;
+	(void)iov;
+	return -ENOTSUP;
+}
+#endif
+
 co_fn int qcow2_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)
 {
 	struct qcow2 *q = node->state;
@@ -114,6 +170,8 @@ co_fn int qcow2_preadv(struct block_node *node, uint64_t off, const struct iovs 
 
 	if (res < 0)
 		return res;
+	if (q->crypt && !e.compressed && qcow2_is_data(q, &e, off, iov->len))
+		return read_encrypted(node, &e, off, iov);
 	if (!e.compressed || iov->len > cluster - within) /* written to since map() said so */
 		return block_read_mapped(node, off, iov);
 	if (q->unpacked_host == e.host) {

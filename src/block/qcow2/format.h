@@ -38,6 +38,7 @@ enum qcow2_incompatible {
 };
 enum qcow2_compatible { QCOW2_LAZY_REFCOUNTS = 1 };
 enum qcow2_autoclear { QCOW2_BITMAPS = 1, QCOW2_RAW_DATA = 2 };
+enum qcow2_crypt { QCOW2_CRYPT_NONE = 0, QCOW2_CRYPT_AES = 1, QCOW2_CRYPT_LUKS = 2 };
 enum qcow2_codec { QCOW2_DEFLATE = 0, QCOW2_ZSTD = 1 };
 
 /* Where fields lie in the header. */
@@ -88,6 +89,7 @@ struct qcow2_header {
 	char *backing_name, *backing_format, *data_file;
 	uint32_t bitmaps; /* how many the extension says there are, and where */
 	uint64_t bitmaps_len, bitmaps_off;
+	uint64_t crypto_off, crypto_len; /* of the encryption header */
 };
 
 /*

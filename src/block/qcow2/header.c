@@ -161,6 +161,16 @@ static bool take_extension(struct qcow2_header *h, uint32_t type, const uint8_t 
 		h->bitmaps_len = get_be64(p + 8);
 		h->bitmaps_off = get_be64(p + 16);
 		return true;
+	case QCOW2_EXT_CRYPTO:
+		if (n < 16) {
+			return err_set(error, EINVAL,
+				       "qcow2: the encryption extension at offset %zu has %" PRIu32
+				       " bytes; must be 16",
+				       off, n);
+		}
+		h->crypto_off = get_be64(p);
+		h->crypto_len = get_be64(p + 8);
+		return true;
 	default: return true;
 	}
 }
@@ -216,6 +226,13 @@ bool qcow2_parse_header(const uint8_t *p, size_t len, uint64_t file_len, struct 
 	    !take_name(p + name_off, name_len, name_off, "name of the backing file",
 		       &h->backing_name, error))
 		return false;
+	if (h->crypt == QCOW2_CRYPT_LUKS &&
+	    (!h->crypto_len || !table_ok(h, h->crypto_off, h->crypto_len, file_len))) {
+		return err_set(error, EINVAL,
+			       "qcow2: the LUKS header at offset %" PRIu64 " has %" PRIu64
+			       " bytes; must be a whole number of clusters, and inside the file",
+			       h->crypto_off, h->crypto_len);
+	}
 	if (h->data_file && !(h->incompatible & QCOW2_DATA_FILE))
 		return err_set(error, EINVAL,
 			       "qcow2: names a data file, and its feature bit is not set");

@@ -62,7 +62,7 @@ static void place(const struct qcow2 *q, const struct qcow2_entry *e, unsigned i
 		out->place = PLACE_DRIVER;
 		out->compressed = true;
 	} else if (e->data >> i & 1) {
-		out->place = PLACE_FILE;
+		out->place = q->crypt ? PLACE_DRIVER : PLACE_FILE;
 		out->child = q->data;
 		out->off = e->host + within;
 	} else if (e->zero >> i & 1) {

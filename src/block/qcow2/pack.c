@@ -141,7 +141,7 @@ co_fn int qcow2_pwrite_compressed(struct block_node *node, uint64_t off, const v
 		.codec = q->h.codec, .in_len = qcow2_cluster(q), .out_len = qcow2_cluster(q) - 1};
 	int res = -ENOMEM;
 
-	if (q->h.incompatible & QCOW2_DATA_FILE)
+	if (q->h.incompatible & QCOW2_DATA_FILE || q->crypt)
 		return -ENOTSUP;
 	p.in = g_try_malloc0(p.in_len);
 	p.out = g_try_malloc(p.out_len);

@@ -1,11 +1,11 @@
 /*
- * Driver "qcow2": versions 2 and 3. Everything but encrypted images can be read; images with
- * extended L2 entries or an external data file cannot be written.
+ * Driver "qcow2": versions 2 and 3. Images with the old AES encryption are refused; those
+ * with LUKS need the secret.
  *
  * Options: "file.*" or "filename" for the image, "backing.*" for its backing file, "data-file.*"
- * for an external data file (default: as the image names it), "l2-cache-size", "snapshot" (the
- * number or name of an internal one to be read instead). The L1 table is kept in memory, pieces of
- * L2 tables in a cache of bounded size.
+ * for an external data file (default: as the image names it), "l2-cache-size", "encrypt.secret",
+ * "snapshot" (the number or name of an internal one to be read instead). The L1 table is kept in
+ * memory, pieces of L2 tables in a cache of bounded size.
  */
 #include "block/qcow2/qcow2.h"
 
@@ -17,6 +17,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "block/drivers.h"
+#include "block/luks.h"
+#include "outboard-config.h"
 
 enum { PIECE = 4096, NS = 1000000000 };
 static const uint64_t default_l2_cache = (uint64_t)32 << 20, max_l2_cache = (uint64_t)4 << 30;
@@ -53,15 +55,12 @@ static bool check_supported(struct block_node *node, GError **error)
 {
 	const struct qcow2 *q = node->state;
 
-	if (q->h.crypt == 1) {
+	if (q->h.crypt == QCOW2_CRYPT_AES) {
 		return err_set(
 			error, ENOTSUP,
 			"qcow2: is encrypted with the old AES method, which is not supported");
 	}
-	if (q->h.crypt == 2)
-		return err_set(error, ENOTSUP,
-			       "qcow2: is encrypted with LUKS, which this version cannot open");
-	if (q->h.crypt) {
+	if (q->h.crypt > QCOW2_CRYPT_LUKS) {
 		return err_set(error, EINVAL,
 			       "qcow2: the encryption method at offset %d of the header is %" PRIu32
 			       "; must be 0 to 2",
@@ -73,6 +72,36 @@ static bool check_supported(struct block_node *node, GError **error)
 			"qcow2: is compressed with zstd, and this program was built without");
 	}
 	return true;
+}
+
+/* For those that are encrypted. */
+static co_fn bool open_crypt(struct block_node *node, struct opts *options, GError **error)
+{
+	static const char *const formats[] = {"luks", NULL};
+	const char *secret = opts_get(options, "encrypt.secret");
+	struct qcow2 *q = node->state;
+	int format = 0;
+
+	q->grain = 1;
+	if (!opts_get_enum(options, "encrypt.format", formats, &format, error))
+		return false;
+	if (q->h.crypt != QCOW2_CRYPT_LUKS)
+		return !secret ||
+		       err_set(error, EINVAL,
+			       "qcow2: encrypt.secret is given, and it is not encrypted");
+	if (node->flags & BLOCK_HEADER_ONLY)
+		return true;
+	if (!secret)
+		return err_set(error, EACCES,
+			       "qcow2: is encrypted with LUKS; it needs encrypt.key-secret=");
+#ifdef HAVE_GNUTLS
+	q->grain = CRYPT_SECTOR;
+	q->crypt = luks_open(node->file, q->h.crypto_off, q->h.crypto_len, secret, error);
+	return q->crypt != NULL;
+#else
+	return err_set(error, ENOTSUP,
+		       "qcow2: is encrypted with LUKS, and this program was built without GnuTLS");
+#endif
 }
 
 static co_fn bool read_l1(struct block_node *node, GError **error)
@@ -128,7 +157,8 @@ static co_fn bool qcow2_open_over(struct block_node *node, struct opts *options,
 		return false;
 	if (cache > max_l2_cache)
 		return err_set(error, EINVAL, "l2-cache-size=%" PRIu64 ": at most 4G", cache);
-	if (!read_header(node, error) || !check_supported(node, error))
+	if (!read_header(node, error) || !check_supported(node, error) ||
+	    !open_crypt(node, options, error))
 		return false;
 	if (!meta_cache_init(&q->l2, MIN((uint64_t)PIECE, qcow2_cluster(q)), cache))
 		return err_set(error, ENOMEM, "qcow2: no memory for the cache of L2 tables");
@@ -137,7 +167,6 @@ static co_fn bool qcow2_open_over(struct block_node *node, struct opts *options,
 		return false;
 	node->length = q->h.size;
 	node->cluster_size = qcow2_cluster(q);
-	q->grain = 1;
 	node->backing_name = g_strdup(q->h.backing_name);
 	node->backing_format = g_strdup(q->h.backing_format);
 	if (snapshot) {
@@ -159,6 +188,9 @@ static co_fn void qcow2_close(struct block_node *node)
 	qcow2_stop_writing(node);
 	if (q->own_data)
 		block_unref(q->data);
+#ifdef HAVE_GNUTLS
+	crypt_free(q->crypt);
+#endif
 	qcow2_free_snapshots(q);
 	qcow2_free_bitmaps(q);
 	meta_cache_fini(&q->l2);
@@ -238,6 +270,8 @@ static json_t *qcow2_info(const struct block_node *node)
 		json_object_set_new(data, "data-file-raw",
 				    json_boolean(q->h.autoclear & QCOW2_RAW_DATA));
 	}
+	if (q->h.crypt == QCOW2_CRYPT_LUKS)
+		json_object_set_new(data, "encrypt", json_pack("{s:s}", "format", "luks"));
 	json_object_set_new(all, "dirty", json_boolean(q->h.incompatible & QCOW2_DIRTY));
 	if (q->bitmaps->len)
 		json_object_set_new(data, "bitmaps", bitmaps_json(node));

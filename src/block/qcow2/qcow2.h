@@ -2,6 +2,7 @@
 #pragma once
 
 #include "block/driver.h"
+#include "block/crypt.h"
 #include "block/meta_cache.h"
 #include "block/qcow2/format.h"
 
@@ -44,6 +45,7 @@ struct qcow2 {
 	GArray *snapshots;       /* struct qcow2_snapshot */
 	uint64_t snap_table_len;
 	GArray *bitmaps;        /* struct qcow2_bitmap: those that can be believed */
+	struct crypt *crypt;    /* NULL: guest data are stored as they are */
 	uint64_t grain;         /* writes of guest data begin and end at multiples of it */
 	uint8_t *unpacked;      /* the compressed cluster seen last, for reads of parts of it */
 	uint64_t unpacked_host; /* its entry's offset; 0: none */
@@ -179,6 +181,9 @@ co_fn int qcow2_link(struct block_node *node, uint64_t cluster, const struct qco
 bool qcow2_reads_zero(const struct block_node *node, const struct qcow2_entry *e, uint64_t off,
 		      uint64_t len);
 
+/* Whether all of them are in the host cluster. */
+bool qcow2_is_data(const struct qcow2 *q, const struct qcow2_entry *e, uint64_t off, uint64_t len);
+
 /* zero.c */
 co_fn int qcow2_discard_zero(struct block_node *node, uint64_t off, uint64_t len);
 co_fn int qcow2_truncate(struct block_node *node, uint64_t len);
@@ -193,6 +198,7 @@ co_fn bool qcow2_check(struct block_node *node, unsigned fix, struct block_check
 
 /* compress.c: reads of what map() calls PLACE_DRIVER. */
 co_fn int qcow2_preadv(struct block_node *node, uint64_t off, const struct iovs *iov);
+co_fn int qcow2_write_encrypted(struct block_node *node, uint64_t host, const struct iovs *iov);
 bool qcow2_can_unpack(unsigned codec);
 
 /* snapshot_table.c */

@@ -66,6 +66,14 @@ void qcow2_job_done(struct qcow2 *q, struct qcow2_job *job)
 	co_queue_wake_all(&job->waiting);
 }
 
+bool qcow2_is_data(const struct qcow2 *q, const struct qcow2_entry *e, uint64_t off, uint64_t len)
+{
+	uint64_t within = off % qcow2_cluster(q);
+	uint32_t mask = within + len <= qcow2_cluster(q) ? touched(q, within, within + len) : 0;
+
+	return mask && (e->data & mask) == mask;
+}
+
 bool qcow2_reads_zero(const struct block_node *node, const struct qcow2_entry *e, uint64_t off,
 		      uint64_t len)
 {
@@ -192,7 +200,8 @@ static co_fn int write_part(struct block_node *node, uint64_t host, const struct
 	if (after && after->iov_len)
 		v[n++] = *after;
 	all = (struct iovs){v, n, iovs_sum(v, n)};
-	res = block_pwritev(q->data, host, &all, 0);
+	res = q->crypt ? qcow2_write_encrypted(node, host, &all)
+		       : block_pwritev(q->data, host, &all, 0);
 	if (v != small)
 		g_free(v);
 	return res;
@@ -353,7 +362,7 @@ static co_fn int allocate(struct block_node *node, uint64_t off, struct plan *p,
 	if (res == 0)
 		res = qcow2_alloc(node, p->n, 1, host, &got);
 	if (res == 0) {
-		*fresh = *host >= q->fresh_end;
+		*fresh = *host >= q->fresh_end && !q->crypt;
 		q->fresh_end = MAX(q->fresh_end, *host + got * size);
 	}
 	co_mutex_unlock(&q->lock);
@@ -433,7 +442,7 @@ static co_fn int64_t write_some(struct block_node *node, uint64_t off, const str
 	if (res < 0)
 		return res;
 	if (p.how == IN_PLACE) {
-		if (p.len == iov->len)
+		if (p.len == iov->len && !q->crypt)
 			res = block_pwritev(q->data, p.host + off % size, iov, 0);
 		else
 			res = write_part(node, p.host + off % size, iov, skip, p.len, NULL, NULL);

@@ -115,7 +115,7 @@ static co_fn int zero_range(struct block_node *node, uint64_t off, uint64_t len)
 	if (q->broken)
 		return -EIO;
 	if (q->own_data && q->h.autoclear & QCOW2_RAW_DATA)
-		return zero_data_file(node, off, len);
+		return q->crypt ? -ENOTSUP : zero_data_file(node, off, len);
 	n = (end - first) / size;
 	if (end == node->length)
 		n = (end - first + size - 1) / size; /* nothing is behind it */
