@@ -27,6 +27,13 @@ struct block_extent {
 	uint64_t len; /* how far this holds, 1 to the length asked for */
 };
 
+/* Of a node's flags, those that a further file of the same image (extent, data file) is opened
+ * with. */
+enum {
+	BLOCK_PART_FLAGS = BLOCK_AUTO_RDONLY | BLOCK_NO_LOCK | BLOCK_UNSHARE_WRITE | BLOCK_DIRECT |
+			   BLOCK_NO_FLUSH
+};
+
 struct block_driver {
 	const char *name;
 	enum block_kind kind;

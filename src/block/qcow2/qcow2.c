@@ -120,7 +120,7 @@ static co_fn bool open_data_file(struct block_node *node, struct opts *options, 
 {
 	struct qcow2 *q = node->state;
 	struct opts *place = opts_sub(options, "data-file.");
-	unsigned flags = node->flags & (BLOCK_RDWR | BLOCK_AUTO_RDONLY | BLOCK_NO_LOCK);
+	unsigned flags = node->flags & (BLOCK_RDWR | BLOCK_PART_FLAGS);
 
 	q->data = node->file;
 	if (!(q->h.incompatible & QCOW2_DATA_FILE) || node->flags & BLOCK_HEADER_ONLY) {

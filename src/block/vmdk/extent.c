@@ -167,8 +167,7 @@ static co_fn bool open_file(struct block_node *node, struct vmdk_extent *e,
 			    const struct vmdk_line *l, struct opts *given, GError **error)
 {
 	bool write = node->writable && l->writable;
-	unsigned flags =
-		(write ? BLOCK_RDWR : 0) | (node->flags & (BLOCK_AUTO_RDONLY | BLOCK_NO_LOCK));
+	unsigned flags = (write ? BLOCK_RDWR : 0) | (node->flags & BLOCK_PART_FLAGS);
 	struct opts *place = NULL;
 
 	if (!(flags & BLOCK_NO_LOCK))
