@@ -155,7 +155,9 @@ static void test_guard(void)
 	assert_int_equal(block_pwrite(node, 0, buf, 1024, 0), 0);
 	block_unref(node);
 	log_set_sink(NULL, NULL);
-	must_fail(path, NULL, "looks like format \"vmdk\"");
+	must_fail(path, NULL, "vmdk: the descriptor at offset 0 has no CID");
+	write_file("guard", "WithoutFreeSpace", 16, 4096);
+	must_fail(path, NULL, "looks like format \"parallels\"");
 }
 
 static void test_beneath(void)
