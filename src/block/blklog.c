@@ -175,6 +175,15 @@ static co_fn int log_discard_zero(struct block_node *node, uint64_t off, uint64_
 	return record(node, (struct blklog_entry){.kind = BLKLOG_ZERO, .off = off, .len = len});
 }
 
+static co_fn int log_write_zeros(struct block_node *node, uint64_t off, uint64_t len)
+{
+	int res = block_write_zeros(node->file, off, len, 0);
+
+	if (res < 0)
+		return res;
+	return record(node, (struct blklog_entry){.kind = BLKLOG_ZERO, .off = off, .len = len});
+}
+
 static co_fn int log_allocate(struct block_node *node, uint64_t off, uint64_t len)
 {
 	int res = block_allocate(node->file, off, len);
@@ -209,6 +218,7 @@ const struct block_driver block_log = {
 	.pwritev = log_pwritev,
 	.flush = log_flush,
 	.discard_zero = log_discard_zero,
+	.write_zeros = log_write_zeros, /* a discard comes as log_discard_zero(), to be replayed */
 	.allocate = log_allocate,
 	.truncate = log_truncate,
 	.get_status = log_get_status,

@@ -150,6 +150,28 @@ static co_fn int cor_discard_zero(struct block_node *node, uint64_t off, uint64_
 	return res;
 }
 
+static co_fn int cor_write_zeros(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct range r = {.off = off, .len = len};
+	int res;
+
+	hold(node->state, &r);
+	res = block_write_zeros(node->file, off, len, 0);
+	release(node->state, &r);
+	return res;
+}
+
+static co_fn int cor_discard(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct range r = {.off = off, .len = len};
+	int res;
+
+	hold(node->state, &r);
+	res = block_discard(node->file, off, len);
+	release(node->state, &r);
+	return res;
+}
+
 static co_fn int cor_truncate(struct block_node *node, uint64_t len)
 {
 	struct range r = {.len = INT64_MAX};
@@ -193,6 +215,8 @@ const struct block_driver block_copy_on_read = {
 	.preadv = cor_preadv,
 	.pwritev = cor_pwritev,
 	.discard_zero = cor_discard_zero,
+	.write_zeros = cor_write_zeros,
+	.discard = cor_discard,
 	.truncate = cor_truncate,
 	.get_status = cor_get_status,
 };

@@ -238,6 +238,20 @@ static co_fn int fault_discard_zero(struct block_node *node, uint64_t off, uint6
 	return res < 0 ? res : block_discard_zero(node->file, off, len);
 }
 
+static co_fn int fault_write_zeros(struct block_node *node, uint64_t off, uint64_t len)
+{
+	int res = act(node, FAULT_ZERO, off, len, NULL);
+
+	return res < 0 ? res : block_write_zeros(node->file, off, len, 0);
+}
+
+static co_fn int fault_discard(struct block_node *node, uint64_t off, uint64_t len)
+{
+	int res = act(node, FAULT_ZERO, off, len, NULL);
+
+	return res < 0 ? res : block_discard(node->file, off, len);
+}
+
 static co_fn int fault_allocate(struct block_node *node, uint64_t off, uint64_t len)
 {
 	int res = act(node, FAULT_ALLOCATE, off, len, NULL);
@@ -273,6 +287,8 @@ const struct block_driver block_fault = {
 	.pwritev = fault_pwritev,
 	.flush = fault_flush,
 	.discard_zero = fault_discard_zero,
+	.write_zeros = fault_write_zeros,
+	.discard = fault_discard,
 	.allocate = fault_allocate,
 	.truncate = fault_truncate,
 	.get_status = fault_get_status,

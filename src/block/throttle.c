@@ -88,6 +88,18 @@ static co_fn int throttle_discard_zero(struct block_node *node, uint64_t off, ui
 	return block_discard_zero(node->file, off, len);
 }
 
+static co_fn int throttle_write_zeros(struct block_node *node, uint64_t off, uint64_t len)
+{
+	queue(node, WRITES, len);
+	return block_write_zeros(node->file, off, len, 0);
+}
+
+static co_fn int throttle_discard(struct block_node *node, uint64_t off, uint64_t len)
+{
+	queue(node, WRITES, len);
+	return block_discard(node->file, off, len);
+}
+
 static co_fn int throttle_allocate(struct block_node *node, uint64_t off, uint64_t len)
 {
 	return block_allocate(node->file, off, len);
@@ -159,6 +171,8 @@ const struct block_driver block_throttle = {
 	.preadv = throttle_preadv,
 	.pwritev = throttle_pwritev,
 	.discard_zero = throttle_discard_zero,
+	.write_zeros = throttle_write_zeros,
+	.discard = throttle_discard,
 	.allocate = throttle_allocate,
 	.truncate = throttle_truncate,
 	.get_status = throttle_get_status,

@@ -130,6 +130,23 @@ def test_nbd_server_over_tcp(tmp_path, source):
     assert target.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.usefixtures("loop")
+def test_server_that_demands_large_blocks(tmp_path):
+    """Requests for less are made from larger ones; what lies beside them stays."""
+    sock, disk = tmp_path / "s.sock", tmp_path / "disk.raw"
+    data = content(3 * MIB, 11)
+    disk.write_bytes(bytes(2 * MIB) + data)
+    with running(nbdkit(sock, "--filter=blocksize-policy", "file", disk, "blocksize-minimum=4096",
+                        "blocksize-preferred=64K", "blocksize-maximum=64K", "blocksize-error-policy=error"), tmp_path):
+        image("compare", "-f", "raw", uri(sock), disk)
+        window = {"driver": "raw", "offset": 2 * MIB + 513, "size": MIB, "file": json.loads(
+            json_name(sock).removeprefix("json:"))["file"]}
+        (tmp_path / "part.raw").write_bytes(content(MIB, 12))
+        image("convert", "-n", "-f", "raw", tmp_path / "part.raw", "json:" + json.dumps(window))
+        assert "identical" in image("compare", "-f", "raw", tmp_path / "part.raw", "json:" + json.dumps(window))
+    assert disk.read_bytes() == bytes(2 * MIB) + data[:513] + content(MIB, 12) + data[513 + MIB:]
+
+
 @pytest.mark.parametrize("server", ["qemu-qcow2", "nbdkit"])
 def test_map_is_theirs(tmp_path, source, server):
     """Where there is nothing, as qemu-img sees it over the same server."""

@@ -285,12 +285,14 @@ static int64_t call_library(struct nbd_conn *c, struct nbd_piece *p)
 	nbd_completion_callback done = {.callback = completed, .user_data = p};
 	nbd_extent_callback got = {.callback = extent, .user_data = p};
 	nbd_chunk_callback part = {.callback = chunk, .user_data = p};
-	uint32_t flags = p->flags & NBD_FUA ? LIBNBD_CMD_FLAG_FUA : 0;
+	uint32_t flags = (p->flags & NBD_FUA ? LIBNBD_CMD_FLAG_FUA : 0) |
+			 (p->flags & NBD_NO_HOLE ? LIBNBD_CMD_FLAG_NO_HOLE : 0);
 
 	switch (p->op) {
 	case NBD_READ: return nbd_aio_pread_structured(c->h, p->buf, p->len, p->off, part, done, 0);
 	case NBD_WRITE: return nbd_aio_pwrite(c->h, p->buf, p->len, p->off, done, flags);
 	case NBD_ZERO: return nbd_aio_zero(c->h, p->len, p->off, done, flags);
+	case NBD_TRIM: return nbd_aio_trim(c->h, p->len, p->off, done, flags);
 	case NBD_FLUSH: return nbd_aio_flush(c->h, done, 0);
 	case NBD_STATUS:
 		return nbd_aio_block_status(c->h, p->len, p->off, got, done,
@@ -470,6 +472,7 @@ static bool get_facts(struct nbd_conn *c, GError **error)
 		.can_flush = nbd_can_flush(h) > 0,
 		.can_fua = nbd_can_fua(h) > 0,
 		.can_zero = nbd_can_zero(h) > 0,
+		.can_trim = nbd_can_trim(h) > 0,
 		.can_multi_conn = nbd_can_multi_conn(h) > 0,
 		.can_status = nbd_can_meta_context(h, context) > 0,
 	};

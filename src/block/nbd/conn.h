@@ -12,8 +12,8 @@
 
 struct nbd_conn;
 
-enum nbd_op { NBD_READ, NBD_WRITE, NBD_ZERO, NBD_FLUSH, NBD_STATUS };
-enum nbd_flags { NBD_FUA = 1 };
+enum nbd_op { NBD_READ, NBD_WRITE, NBD_ZERO, NBD_TRIM, NBD_FLUSH, NBD_STATUS };
+enum nbd_flags { NBD_FUA = 1, NBD_NO_HOLE = 2 };
 
 /* A command on the wire. All of it belongs to the connection until done(), which runs once, on the
  * loop's stack. */
@@ -37,7 +37,7 @@ struct nbd_facts {
 	uint64_t length;
 	uint32_t min_block, max_payload;
 	bool readonly, structured;
-	bool can_flush, can_fua, can_zero, can_multi_conn, can_status;
+	bool can_flush, can_fua, can_zero, can_trim, can_multi_conn, can_status;
 };
 
 /*

@@ -199,30 +199,36 @@ static co_fn int run(struct nbd *nbd, enum nbd_op op, unsigned flags, void *buf,
 	return res;
 }
 
-/* The library takes a plain buffer only. */
-static co_fn int run_iov(struct nbd *nbd, enum nbd_op op, unsigned flags, uint64_t off,
+/*
+ * The library takes a plain buffer only. Where the server demands large blocks, the last one may
+ * reach over the end of the node: there zeros are read, and nothing is written.
+ */
+static co_fn int run_iov(struct block_node *node, enum nbd_op op, unsigned flags, uint64_t off,
 			 const struct iovs *iov)
 {
+	uint64_t len = MIN(iov->len, node->length - off);
 	void *bounce;
 	int res;
 
-	if (iov->n == 1)
-		return run(nbd, op, flags, iov->v[0].iov_base, off, iov->len);
-	bounce = g_try_malloc(iov->len);
+	if (iov->n == 1 && len == iov->len)
+		return run(node->state, op, flags, iov->v[0].iov_base, off, len);
+	bounce = g_try_malloc(len);
 	if (!bounce)
 		return -ENOMEM;
 	if (op == NBD_WRITE)
-		iovs_get(iov, 0, bounce, iov->len);
-	res = run(nbd, op, flags, bounce, off, iov->len);
-	if (op == NBD_READ && res == 0)
-		iovs_put(iov, 0, bounce, iov->len);
+		iovs_get(iov, 0, bounce, len);
+	res = run(node->state, op, flags, bounce, off, len);
+	if (op == NBD_READ && res == 0) {
+		iovs_put(iov, 0, bounce, len);
+		iovs_zero(iov, len, iov->len - len);
+	}
 	g_free(bounce);
 	return res;
 }
 
 static co_fn int nbd_preadv(struct block_node *node, uint64_t off, const struct iovs *iov)
 {
-	return run_iov(node->state, NBD_READ, 0, off, iov);
+	return run_iov(node, NBD_READ, 0, off, iov);
 }
 
 static co_fn int nbd_flush(struct block_node *node)
@@ -237,7 +243,7 @@ static co_fn int nbd_pwritev(struct block_node *node, uint64_t off, const struct
 {
 	struct nbd *nbd = node->state;
 	bool fua = flags & BLOCK_FUA;
-	int res = run_iov(nbd, NBD_WRITE, fua && nbd->facts.can_fua ? NBD_FUA : 0, off, iov);
+	int res = run_iov(node, NBD_WRITE, fua && nbd->facts.can_fua ? NBD_FUA : 0, off, iov);
 
 	return res == 0 && fua && !nbd->facts.can_fua ? nbd_flush(node) : res;
 }
@@ -247,6 +253,20 @@ static co_fn int nbd_discard_zero(struct block_node *node, uint64_t off, uint64_
 	struct nbd *nbd = node->state;
 
 	return nbd->facts.can_zero ? run(nbd, NBD_ZERO, 0, NULL, off, len) : -ENOTSUP;
+}
+
+static co_fn int nbd_write_zeros(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct nbd *nbd = node->state;
+
+	return nbd->facts.can_zero ? run(nbd, NBD_ZERO, NBD_NO_HOLE, NULL, off, len) : -ENOTSUP;
+}
+
+static co_fn int nbd_discard(struct block_node *node, uint64_t off, uint64_t len)
+{
+	struct nbd *nbd = node->state;
+
+	return nbd->facts.can_trim ? run(nbd, NBD_TRIM, 0, NULL, off, len) : -ENOTSUP;
 }
 
 static co_fn int nbd_get_status(struct block_node *node, uint64_t off, uint64_t len,
@@ -300,7 +320,8 @@ static bool is_same(const struct nbd *nbd, const struct nbd_facts *now, bool wri
 		return err_set(error, EROFS, "the export is read-only now");
 	if (now->min_block > then->min_block || now->max_payload < then->max_payload ||
 	    now->can_flush < then->can_flush || now->can_fua < then->can_fua ||
-	    now->can_zero < then->can_zero || now->can_status < then->can_status)
+	    now->can_zero < then->can_zero || now->can_trim < then->can_trim ||
+	    now->can_status < then->can_status)
 		return err_set(error, EINVAL, "the server can do less than before");
 	return true;
 }
@@ -445,6 +466,7 @@ static co_fn bool nbd_open(struct block_node *node, struct opts *options, GError
 		return false;
 	nbd->facts = *nbd_conn_facts(nbd->slots[0].conn);
 	node->length = nbd->facts.length;
+	node->request_align = node->discard_align = nbd->facts.min_block;
 	if (node->writable && nbd->facts.readonly) {
 		if (!(node->flags & BLOCK_AUTO_RDONLY))
 			return err_set(error, EROFS, "the export is read-only");
@@ -501,6 +523,8 @@ const struct block_driver block_nbd = {
 	.pwritev = nbd_pwritev,
 	.flush = nbd_flush,
 	.discard_zero = nbd_discard_zero,
+	.write_zeros = nbd_write_zeros,
+	.discard = nbd_discard,
 	.get_status = nbd_get_status,
 	.info = nbd_info,
 };
