@@ -208,6 +208,7 @@ static bool complete_backing(struct block_node *node, struct opts *o, GError **e
 {
 	bool placed = opts_get(o, "filename") || opts_get(o, "file.driver") ||
 		      opts_get(o, "file.filename");
+	const struct block_driver *driver;
 	struct opts *place;
 
 	if (!placed && !node->backing_name)
@@ -220,7 +221,14 @@ static bool complete_backing(struct block_node *node, struct opts *o, GError **e
 				       "backing.driver=FORMAT",
 				       node->backing_name);
 		}
-		opts_set(o, "driver", node->backing_format);
+		driver = block_find_driver(node->backing_format);
+		if (!driver || driver->kind != BLOCK_FORMAT) {
+			return err_set(error, EINVAL,
+				       "says that its backing file is of format \"%s\", which is "
+				       "none that is known here",
+				       node->backing_format);
+		}
+		opts_set(o, "driver", driver->name);
 	}
 	if (placed)
 		return true;
