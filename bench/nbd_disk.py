@@ -75,6 +75,16 @@ def start(build, work, raw, qcow2):
     return servers
 
 
+def measure(client, servers, shape):
+    """Medians of the rounds for one work."""
+    figures = {server: [] for server in servers}
+    for _ in range(ROUNDS):
+        for server, (process, export) in servers.items():
+            figures[server].append(process.measure(client, export, shape))
+    return {server: {"rate": statistics.median(f[0] for f in rounds), "cpu_us": statistics.median(f[1] for f in rounds)}
+            for server, rounds in figures.items()}
+
+
 def run(build, folder):
     """Medians of the rounds: {work: {server: {"rate": ..., "cpu_us": ...}}}."""
     results = {}
@@ -84,16 +94,12 @@ def run(build, folder):
         if shutil.which("qemu-img"):
             subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2], check=True)
         servers = start(build, work, raw, qcow2 if qcow2.exists() else None)
-        for name, shape in WORKS.items():
-            figures = {server: [] for server in servers}
-            for _ in range(ROUNDS):
-                for server, (process, export) in servers.items():
-                    figures[server].append(process.measure(build / "bench/nbd_read", export, shape))
-            results[name] = {server: {"rate": statistics.median(f[0] for f in all_rounds),
-                                      "cpu_us": statistics.median(f[1] for f in all_rounds)}
-                             for server, all_rounds in figures.items()}
-        for process, _ in servers.values():
-            process.close()
+        try:
+            for name, shape in WORKS.items():
+                results[name] = measure(build / "bench/nbd_read", servers, shape)
+        finally:
+            for process, _ in servers.values():
+                process.close()
     return results
 
 
