@@ -52,10 +52,11 @@ bool config_check_targets(const struct daemon_config *c, unsigned at, GError **e
 			       "disc=FILE (or --optical id=cd0 for an empty one), or --disk FILE",
 			       a->socket);
 	}
-	if (n > VHOST_USER_TARGETS_MAX)
+	if (n > VHOST_USER_TARGETS_MAX) {
 		return err_set(error, EINVAL,
 			       "--attach socket=%s: %u disks and drives, one socket takes %d",
 			       a->socket, n, VHOST_USER_TARGETS_MAX);
+	}
 	for (unsigned i = 0; a->drives && i < n; i++) {
 		if (!check_target(c, at, i, error))
 			return false;

@@ -136,7 +136,7 @@ co_fn bool scsi_attach(struct outboard_daemon *d, struct daemon_attachment *da, 
 {
 	const struct attach_config *c = da->config;
 	GPtrArray *ids = list_targets(d, c);
-	g_autofree struct scsi_lu **targets = g_new0(struct scsi_lu *, ids->len + 1);
+	struct scsi_lu **targets = g_new0(struct scsi_lu *, ids->len + 1);
 	struct vhost_user_options o = {
 		.path = c->socket,
 		.targets = targets,
@@ -153,6 +153,7 @@ co_fn bool scsi_attach(struct outboard_daemon *d, struct daemon_attachment *da, 
 	}
 	if (ok)
 		da->vhost = vhost_user_new(d->loop, &o, error);
+	g_free(targets);
 	if (da->vhost)
 		da->targets = ids;
 	else

@@ -82,10 +82,11 @@ static enum sense report_one(struct scsi_cmd *c, const struct scsi_row *row, boo
 	buf[len] = (uint8_t)fld_get(c->cdb, RSOC_OPCODE);
 	for (unsigned byte = 1; byte < row->cdb_len; byte++)
 		buf[len + byte] = scsi_row_bits(row, byte);
-	if (c->lu->ops->rows[buf[len]].actions) /* the usage data names the one, no mask */
+	if (c->lu->ops->rows[buf[len]].actions) { /* the usage data names the one, no mask */
 		buf[len + fld_byte(SCSI_ACTION)] =
 			(uint8_t)((buf[len + fld_byte(SCSI_ACTION)] & ~0x1fu) |
 				  fld_get(c->cdb, RSOC_ACTION));
+	}
 	len += row->cdb_len;
 	if (timeouts)
 		len += put_timeouts(buf + len);

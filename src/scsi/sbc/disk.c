@@ -30,9 +30,20 @@ static co_fn void disk_reset(struct scsi_lu *lu)
 	sbc_state_save(d);
 }
 
+/* How many blocks VERIFY sends. */
+static uint64_t verify_blocks(const uint8_t *cdb, uint64_t blocks)
+{
+	enum { BYTCHK_NONE = 0, BYTCHK_ONE = 3 };
+	unsigned bytchk = fld_get(cdb, RW_BYTCHK);
+
+	if (bytchk == BYTCHK_NONE)
+		return 0;
+	return bytchk == BYTCHK_ONE ? MIN(blocks, 1) : blocks;
+}
+
 static size_t disk_out_length(struct scsi_lu *lu, const uint8_t *cdb)
 {
-	enum { WRITE_SAME10 = 0x41, COMPARE_AND_WRITE = 0x89, WRITE_SAME16 = 0x93, BYTCHK_ONE = 3 };
+	enum { WRITE_SAME10 = 0x41, COMPARE_AND_WRITE = 0x89, WRITE_SAME16 = 0x93 };
 	static const enum sbc_cdb_form forms[8] = {SBC_6, SBC_10, SBC_10, SBC_10, SBC_16, SBC_12};
 	const struct scsi_row *row = scsi_find_row(sbc_rows, cdb);
 	struct scsi_cmd c = {.lu = lu};
@@ -45,9 +56,7 @@ static size_t disk_out_length(struct scsi_lu *lu, const uint8_t *cdb)
 	else if (cdb[0] == COMPARE_AND_WRITE)
 		blocks = 2 * fld_get(cdb, CAW_BLOCKS);
 	else if (row->flags & ROW_RESERVED_READ) /* VERIFY */
-		blocks = !fld_get(cdb, RW_BYTCHK)                ? 0
-			 : fld_get(cdb, RW_BYTCHK) == BYTCHK_ONE ? MIN(blocks, 1)
-								 : blocks;
+		blocks = verify_blocks(cdb, blocks);
 	return (size_t)blocks * lu_disk(lu)->block_size;
 }
 

@@ -92,10 +92,11 @@ static enum sense translate(int res, bool write)
 
 static void log_failure(struct scsi_disk *d, const char *what, int res, uint64_t lba)
 {
-	if (res != -ECANCELED)
+	if (res != -ECANCELED) {
 		log_limited(&d->limit, LOG_ERROR, d->lu.name,
 			    "%s %s at block %" G_GUINT64_FORMAT ": %s", what, block_name(d->node),
 			    lba, g_strerror(-res));
+	}
 }
 
 /*

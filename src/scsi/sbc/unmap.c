@@ -72,11 +72,12 @@ static enum sense check_list(struct scsi_cmd *c, const uint8_t *list, size_t len
 		if (s != SENSE_GOOD)
 			return s;
 		total += r.blocks;
-		if (total > sbc_same_max(cmd_disk(c)))
+		if (total > sbc_same_max(cmd_disk(c))) {
 			return scsi_bad_field(c, SENSE_BAD_PARAMETER,
 					      LIST_HEAD_LEN + i * DESCRIPTOR_LEN +
 						      fld_byte(DESCRIPTOR_BLOCKS),
 					      SBC_NO_BIT);
+		}
 	}
 	return SENSE_GOOD;
 }

@@ -34,10 +34,11 @@ co_fn enum sense sbc_verify_range(struct scsi_cmd *c, const struct sbc_range *r,
 		else if (res == 0 && bytchk == BYTCHK_ONE)
 			same = equal_to_one(&c->out, d->scratch, n, d->block_size);
 		co_mutex_unlock(&d->scratch_lock);
-		if (res < 0)
+		if (res < 0) {
 			return sbc_read_failed(c, res,
 					       &(struct sbc_range){r->lba + at / d->block_size,
 								   n / d->block_size});
+		}
 		if (same < n)
 			return sbc_fail_lba(c, SENSE_MISCOMPARE,
 					    r->lba + (at + same) / d->block_size);
