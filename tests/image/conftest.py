@@ -46,9 +46,16 @@ def argv_of(*args):
     return [*argv, *words[1:]], dict(os.environ, **env)
 
 
-@pytest.fixture(name="qemu", params=VERSIONS)
+def pytest_generate_tests(metafunc):
+    """Tests that use "qemu" run with both versions: those of BOTH always, the others with --full."""
+    if "qemu" in metafunc.fixturenames:
+        both = metafunc.config.getoption("--full") or getattr(metafunc.module, "BOTH", False)
+        metafunc.parametrize("qemu", VERSIONS if both else VERSIONS[:1], indirect=True)
+
+
+@pytest.fixture(name="qemu")
 def fixture_qemu(request):
-    """The test runs with the tools of each version."""
+    """The test runs with the tools of a version."""
     PEERS.version = request.param
     if request.param != VERSIONS[0]:
         try:
@@ -110,7 +117,8 @@ def our_io(path, *commands, status=0):
 
 def pytest_addoption(parser):
     """--full: more of everything."""
-    parser.addoption("--full", action="store_true", help="more seeds and options")
+    parser.addoption("--full", action="store_true", default="OUTBOARD_FULL" in os.environ,
+                     help="more seeds, options and versions (or OUTBOARD_FULL in the environment)")
 
 
 def pytest_collection_modifyitems(items):

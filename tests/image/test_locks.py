@@ -7,6 +7,7 @@ import pytest
 from conftest import BIN, MIB, argv_of, image, peer, run
 
 pytestmark = pytest.mark.usefixtures("qemu")
+BOTH = True     # versions of QEMU, see conftest.py
 QMP = '{"execute": "qmp_capabilities"}\n{"execute": "query-version"}\n'     # answered once all is set up
 BLOCKDEV = "driver={fmt},node-name=d,file.driver=file,file.filename={path},read-only={ro}"
 

@@ -7,6 +7,7 @@ import pytest
 from blocks import Format, broken, limits, random_operations
 from conftest import MIB, content, image, info, peer, peer_io, run
 
+pytestmark = pytest.mark.usefixtures("qemu")
 VDI = Format("vdi")
 OPTIONS = ["", "static=on"]
 MAP, DATA, BLOCKS, ALLOCATED = 0x154, 0x158, 0x180, 0x184

@@ -8,6 +8,7 @@ import pytest
 from blocks import Format, broken, limits, random_operations
 from conftest import MIB, content, image, info, peer, peer_io, run
 
+pytestmark = pytest.mark.usefixtures("qemu")
 VHDX = Format("vhdx")
 OPTIONS = ["", "subformat=fixed", "block_size=1M", "block_size=256M", "block_size=2M,log_size=3M",
            "block_state_zero=on,block_size=1M", "block_state_zero=off,subformat=fixed"]

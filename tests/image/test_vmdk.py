@@ -11,6 +11,7 @@ import zlib
 import pytest
 from conftest import MIB, content, image, info, peer, peer_io, run
 
+pytestmark = pytest.mark.usefixtures("qemu")
 SUBFORMATS = ["monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "streamOptimized"]
 OPTIONS = ["", "adapter_type=lsilogic,hwversion=7", "compat6,adapter_type=legacyESX"]
 SPARSE_ONLY = ["zeroed_grain=on", "zeroed_grain=on,adapter_type=buslogic"]

@@ -7,6 +7,7 @@ import pytest
 from blocks import Format, broken, limits, random_operations
 from conftest import MIB, content, image, info, peer, peer_io, run
 
+pytestmark = pytest.mark.usefixtures("qemu")
 VPC = Format("vpc", checked=False)
 OPTIONS = ["", "subformat=fixed", "force_size=on", "subformat=fixed,force_size=on"]
 BLOCK = 2 * MIB

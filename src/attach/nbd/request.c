@@ -18,12 +18,8 @@ enum {
 	BUFFERS_MAX = 32 << 20, /* of a connection, unless it is only one */
 	READ_PIECE = 1 << 20,   /* between them others get their turn */
 	CACHE_PIECE = 1 << 20,
-	ZERO_PIECE = 64 << 10,
-	ZERO_PIECES = 16,
 	LONG_PIECE = 128 << 20, /* of a trim or zeroing: between them the connection may end */
 };
-
-static const uint8_t zeros[ZERO_PIECE];
 
 struct command {
 	const char *name;
@@ -83,52 +79,20 @@ static co_fn int run_trim(struct nbd_request *r)
 
 	for (uint64_t done = 0, piece; done < r->len && res == 0; done += piece) {
 		piece = MIN(r->len - done, (uint64_t)LONG_PIECE);
-		res = goes_on(r) ? block_discard_zero(node_of(r), r->off + done, piece)
-				 : -ESHUTDOWN;
+		res = goes_on(r) ? block_discard(node_of(r), r->off + done, piece) : -ESHUTDOWN;
 	}
 	return flush_if_fua(r, res);
 }
 
-static co_fn int write_zeros(struct nbd_request *r, uint64_t off, uint64_t len)
-{
-	struct iovec v[ZERO_PIECES];
-	int res = 0;
-
-	while (len && res == 0) {
-		struct iovs iov = {.v = v};
-
-		while (iov.n < ZERO_PIECES && iov.len < len) {
-			size_t piece = MIN((uint64_t)ZERO_PIECE, len - iov.len);
-
-			v[iov.n++] = (struct iovec){(void *)zeros, piece};
-			iov.len += piece;
-		}
-		res = goes_on(r) ? block_pwritev(node_of(r), off, &iov, 0) : -ESHUTDOWN;
-		off += iov.len;
-		len -= iov.len;
-	}
-	return res;
-}
-
-/* Zeros in space that is really there. */
-static co_fn int zero_and_allocate(struct nbd_request *r, uint64_t off, uint64_t len)
-{
-	int res = block_discard_zero(node_of(r), off, len);
-
-	if (res == 0)
-		res = block_allocate(node_of(r), off, len);
-	return res == -ENOTSUP ? write_zeros(r, off, len) : res;
-}
-
 static co_fn int run_write_zeroes(struct nbd_request *r)
 {
+	unsigned flags = r->flags & NBD_NO_HOLE ? 0 : BLOCK_MAY_UNMAP;
 	int res = 0;
 
-	if (!(r->flags & NBD_NO_HOLE))
-		return run_trim(r); /* ours reads as zeros after it */
 	for (uint64_t done = 0, piece; done < r->len && res == 0; done += piece) {
 		piece = MIN(r->len - done, (uint64_t)LONG_PIECE);
-		res = goes_on(r) ? zero_and_allocate(r, r->off + done, piece) : -ESHUTDOWN;
+		res = goes_on(r) ? block_write_zeros(node_of(r), r->off + done, piece, flags)
+				 : -ESHUTDOWN;
 	}
 	return flush_if_fua(r, res);
 }
