@@ -20,7 +20,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "block/drivers.h"
-#include "block/nbd/conn.h"
+#include "block/nbd/client.h"
 
 enum {
 	MAX_CONNS = 16,
@@ -36,7 +36,7 @@ static const uint64_t first_pause_ns = 100000000, longest_pause_ns = 5000000000;
 
 struct slot {
 	struct block_node *node;
-	struct nbd_conn *conn;
+	struct nbd_client *conn;
 	struct co_queue kick; /* its keeper: lost, or closing */
 	uint64_t opened_ns, pause_ns;
 };
@@ -55,20 +55,20 @@ struct nbd {
 };
 
 /* The open connection with the least to do. */
-static struct nbd_conn *pick(const struct nbd *nbd)
+static struct nbd_client *pick(const struct nbd *nbd)
 {
-	struct nbd_conn *best = NULL;
+	struct nbd_client *best = NULL;
 
 	for (unsigned i = 0; i < nbd->n; i++) {
-		struct nbd_conn *c = nbd->slots[i].conn;
+		struct nbd_client *c = nbd->slots[i].conn;
 
-		if (nbd_conn_is_open(c) && (!best || nbd_conn_load(c) < nbd_conn_load(best)))
+		if (nbd_client_is_open(c) && (!best || nbd_client_load(c) < nbd_client_load(best)))
 			best = c;
 	}
 	return best;
 }
 
-static void lost(struct nbd_conn *conn, const char *why, void *arg)
+static void lost(struct nbd_client *conn, const char *why, void *arg)
 {
 	struct slot *slot = arg;
 	struct nbd *nbd = slot->node->state;
@@ -90,10 +90,10 @@ static void lost(struct nbd_conn *conn, const char *why, void *arg)
 }
 
 /* NULL: there is none, and there will not be one in time. *deadline_ns: 0 at first. */
-static co_fn struct nbd_conn *await(struct nbd *nbd, uint64_t *deadline_ns)
+static co_fn struct nbd_client *await(struct nbd *nbd, uint64_t *deadline_ns)
 {
 	for (;;) {
-		struct nbd_conn *c = pick(nbd);
+		struct nbd_client *c = pick(nbd);
 		uint64_t now = loop_now_ns();
 
 		if (c && (!*deadline_ns || now < *deadline_ns))
@@ -137,7 +137,8 @@ static co_fn int send_all(struct request *r, struct piece *pieces, unsigned n)
 
 	while (left > 0 && res == 0) {
 		for (unsigned i = 0; i < n && res == 0; i++) {
-			struct nbd_conn *c = pieces[i].sent ? NULL : await(r->nbd, &r->deadline_ns);
+			struct nbd_client *c =
+				pieces[i].sent ? NULL : await(r->nbd, &r->deadline_ns);
 
 			if (pieces[i].sent)
 				continue;
@@ -147,7 +148,7 @@ static co_fn int send_all(struct request *r, struct piece *pieces, unsigned n)
 			}
 			pieces[i].sent = true;
 			r->pending++;
-			nbd_conn_submit(c, &pieces[i].p);
+			nbd_client_submit(c, &pieces[i].p);
 		}
 		while (r->pending)
 			co_queue_wait(&r->answers);
@@ -331,11 +332,11 @@ static co_fn bool open_again(struct slot *slot, GError **error)
 	struct nbd *nbd = slot->node->state;
 	uint64_t deadline = loop_now_ns() + HANDSHAKE_S * second_ns;
 
-	if (!nbd_conn_open(slot->conn, deadline, error))
+	if (!nbd_client_open(slot->conn, deadline, error))
 		return false;
-	if (is_same(nbd, nbd_conn_facts(slot->conn), slot->node->writable, error))
+	if (is_same(nbd, nbd_client_facts(slot->conn), slot->node->writable, error))
 		return true;
-	nbd_conn_close(slot->conn);
+	nbd_client_close(slot->conn);
 	return false;
 }
 
@@ -347,7 +348,7 @@ static co_fn void reopen(struct slot *slot)
 {
 	struct nbd *nbd = slot->node->state;
 
-	nbd_conn_close(slot->conn);
+	nbd_client_close(slot->conn);
 	if (loop_now_ns() - slot->opened_ns > longest_pause_ns)
 		slot->pause_ns = 0;
 	while (!nbd->closing) {
@@ -379,12 +380,12 @@ static co_fn void keep(void *arg)
 	struct nbd *nbd = slot->node->state;
 
 	while (!nbd->closing) {
-		if (nbd_conn_is_open(slot->conn) || !nbd->reconnect_ns)
+		if (nbd_client_is_open(slot->conn) || !nbd->reconnect_ns)
 			co_queue_wait(&slot->kick);
 		else
 			reopen(slot);
 	}
-	nbd_conn_close(slot->conn);
+	nbd_client_close(slot->conn);
 	if (--nbd->keepers == 0)
 		co_queue_wake_all(&nbd->ended);
 }
@@ -405,7 +406,7 @@ static void add_conn(struct block_node *node)
 	struct slot *slot = &nbd->slots[nbd->n++];
 
 	slot->node = node;
-	slot->conn = nbd_conn_new(&nbd->address, nbd->timeout_ns, lost, slot);
+	slot->conn = nbd_client_new(&nbd->address, nbd->timeout_ns, lost, slot);
 }
 
 static co_fn bool open_first(struct nbd *nbd, GError **error)
@@ -416,7 +417,7 @@ static co_fn bool open_first(struct nbd *nbd, GError **error)
 		GError *why = NULL;
 		uint64_t now = loop_now_ns();
 
-		if (nbd_conn_open(nbd->slots[0].conn, now + HANDSHAKE_S * second_ns, &why))
+		if (nbd_client_open(nbd->slots[0].conn, now + HANDSHAKE_S * second_ns, &why))
 			return true;
 		now = loop_now_ns();
 		if (now + pause >= begin + nbd->open_ns) {
@@ -443,7 +444,7 @@ static co_fn void open_more(struct block_node *node, unsigned wanted)
 		log_limited(&nbd->said, LOG_WARN, "block", "%s: only %u of %u connections: %s",
 			    node->name, nbd->n - 1, wanted, error->message);
 		g_error_free(error);
-		nbd_conn_free(nbd->slots[--nbd->n].conn);
+		nbd_client_free(nbd->slots[--nbd->n].conn);
 		return;
 	}
 }
@@ -464,7 +465,7 @@ static co_fn bool nbd_open(struct block_node *node, struct opts *options, GError
 	add_conn(node);
 	if (!open_first(nbd, error))
 		return false;
-	nbd->facts = *nbd_conn_facts(nbd->slots[0].conn);
+	nbd->facts = *nbd_client_facts(nbd->slots[0].conn);
 	node->length = nbd->facts.length;
 	node->request_align = node->discard_align = nbd->facts.min_block;
 	if (node->writable && nbd->facts.readonly) {
@@ -487,15 +488,15 @@ static co_fn void nbd_close_node(struct block_node *node)
 
 	nbd->closing = true;
 	for (unsigned i = 0; i < nbd->n; i++) {
-		if (nbd->keepers && !nbd_conn_is_open(nbd->slots[i].conn))
-			nbd_conn_stop(nbd->slots[i].conn);
+		if (nbd->keepers && !nbd_client_is_open(nbd->slots[i].conn))
+			nbd_client_stop(nbd->slots[i].conn);
 		co_queue_wake_all(&nbd->slots[i].kick);
 	}
 	while (nbd->keepers)
 		co_queue_wait(&nbd->ended);
 	for (unsigned i = 0; i < nbd->n; i++) {
-		nbd_conn_close(nbd->slots[i].conn);
-		nbd_conn_free(nbd->slots[i].conn);
+		nbd_client_close(nbd->slots[i].conn);
+		nbd_client_free(nbd->slots[i].conn);
 	}
 	nbd_address_fini(&nbd->address);
 }

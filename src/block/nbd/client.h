@@ -10,7 +10,7 @@
 #include "base/co.h"
 #include "block/nbd/address.h"
 
-struct nbd_conn;
+struct nbd_client;
 
 enum nbd_op { NBD_READ, NBD_WRITE, NBD_ZERO, NBD_TRIM, NBD_FLUSH, NBD_STATUS };
 enum nbd_flags { NBD_FUA = 1, NBD_NO_HOLE = 2 };
@@ -28,7 +28,7 @@ struct nbd_piece {
 	uint64_t run; /* NBD_STATUS: how far it holds; 0: nothing was said; may exceed len */
 	bool is_zero, is_hole;
 	/* the connection's own */
-	struct nbd_conn *conn;
+	struct nbd_client *conn;
 	struct nbd_piece *next;
 };
 
@@ -45,19 +45,20 @@ struct nbd_facts {
  * counts as lost. lost() tells, on the loop's stack, that an open connection is not any more; it
  * must not close it there.
  */
-struct nbd_conn *nbd_conn_new(const struct nbd_address *address, uint64_t timeout_ns,
-			      void (*lost)(struct nbd_conn *conn, const char *why, void *arg),
-			      void *arg);
+struct nbd_client *nbd_client_new(const struct nbd_address *address, uint64_t timeout_ns,
+				  void (*lost)(struct nbd_client *conn, const char *why, void *arg),
+				  void *arg);
 /* Connects and negotiates, until deadline_ns at the latest; the connection is not open. */
-co_fn bool nbd_conn_open(struct nbd_conn *c, uint64_t deadline_ns, GError **error);
-/* Makes an nbd_conn_open() that runs in another coroutine fail soon, and all later ones. */
-void nbd_conn_stop(struct nbd_conn *c);
-/* Takes leave if it is open; nothing may be in flight. nbd_conn_open() works again after it. */
-co_fn void nbd_conn_close(struct nbd_conn *c);
-void nbd_conn_free(struct nbd_conn *c); /* it is closed; NULL is fine */
+co_fn bool nbd_client_open(struct nbd_client *c, uint64_t deadline_ns, GError **error);
+/* Makes an nbd_client_open() that runs in another coroutine fail soon, and all later ones. */
+void nbd_client_stop(struct nbd_client *c);
+/* Takes leave if it is open; nothing may be in flight. nbd_client_open() works again after it. */
+co_fn void nbd_client_close(struct nbd_client *c);
+void nbd_client_free(struct nbd_client *c); /* it is closed; NULL is fine */
 
-bool nbd_conn_is_open(const struct nbd_conn *c);
-unsigned nbd_conn_load(const struct nbd_conn *c);                 /* commands not answered yet */
-const struct nbd_facts *nbd_conn_facts(const struct nbd_conn *c); /* of the last time it was open */
+bool nbd_client_is_open(const struct nbd_client *c);
+unsigned nbd_client_load(const struct nbd_client *c); /* commands not answered yet */
+const struct nbd_facts *nbd_client_facts(
+	const struct nbd_client *c); /* of the last time it was open */
 /* It need not be open. Goes out at the end of this turn of the loop. */
-void nbd_conn_submit(struct nbd_conn *c, struct nbd_piece *piece);
+void nbd_client_submit(struct nbd_client *c, struct nbd_piece *piece);

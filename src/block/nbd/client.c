@@ -6,7 +6,7 @@
  * its events follow what the library waits for. Completions that the library reports from within a
  * call are collected and delivered after it, when its state can be asked for.
  */
-#include "block/nbd/conn.h"
+#include "block/nbd/client.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -32,9 +32,9 @@ static const char context[] = "base:allocation";
 
 enum state { CLOSED, CONNECTING, NEGOTIATING, OPEN, LEAVING, LOST };
 
-struct nbd_conn {
+struct nbd_client {
 	const struct nbd_address *address;
-	void (*lost)(struct nbd_conn *conn, const char *why, void *arg);
+	void (*lost)(struct nbd_client *conn, const char *why, void *arg);
 	void *arg;
 	struct loop *loop;
 	struct nbd_handle *h;
@@ -56,13 +56,13 @@ struct nbd_conn {
 	struct loop_timer silence;
 };
 
-static void set_state(struct nbd_conn *c, enum state state)
+static void set_state(struct nbd_client *c, enum state state)
 {
 	c->state = state;
 	co_queue_wake_all(&c->changed);
 }
 
-static void set_why(struct nbd_conn *c, const char *why)
+static void set_why(struct nbd_client *c, const char *why)
 {
 	if (c->why)
 		return;
@@ -80,7 +80,7 @@ static const char *library_error(void)
 	return at ? at + 2 : text;
 }
 
-static unsigned wanted_events(struct nbd_conn *c)
+static unsigned wanted_events(struct nbd_client *c)
 {
 	unsigned dir = nbd_aio_get_direction(c->h);
 
@@ -88,7 +88,7 @@ static unsigned wanted_events(struct nbd_conn *c)
 	       (dir & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0);
 }
 
-static void watch_stop(struct nbd_conn *c)
+static void watch_stop(struct nbd_client *c)
 {
 	if (!c->watching)
 		return;
@@ -97,7 +97,7 @@ static void watch_stop(struct nbd_conn *c)
 	c->watching = false;
 }
 
-static void watch_anew(struct nbd_conn *c)
+static void watch_anew(struct nbd_client *c)
 {
 	int fd = nbd_aio_get_fd(c->h);
 
@@ -114,7 +114,7 @@ static void watch_anew(struct nbd_conn *c)
 }
 
 /* Makes the library see the end of the stream, whatever the server does. */
-static void cut(struct nbd_conn *c, const char *why)
+static void cut(struct nbd_client *c, const char *why)
 {
 	set_why(c, why);
 	if (c->watching)
@@ -122,13 +122,13 @@ static void cut(struct nbd_conn *c, const char *why)
 }
 
 /* Whether the library is of use: it was given the handle, and its connection stands. */
-static bool is_over(struct nbd_conn *c)
+static bool is_over(struct nbd_client *c)
 {
 	return (c->state != NEGOTIATING && c->state != OPEN && c->state != LEAVING) ||
 	       nbd_aio_is_dead(c->h) || nbd_aio_is_closed(c->h);
 }
 
-static void finish(struct nbd_conn *c, struct nbd_piece *piece, int res)
+static void finish(struct nbd_client *c, struct nbd_piece *piece, int res)
 {
 	piece->res = res;
 	piece->next = NULL;
@@ -136,7 +136,7 @@ static void finish(struct nbd_conn *c, struct nbd_piece *piece, int res)
 	c->finished_tail = &piece->next;
 }
 
-static void deliver(struct nbd_conn *c)
+static void deliver(struct nbd_client *c)
 {
 	bool over = is_over(c);
 	struct nbd_piece *piece = c->finished;
@@ -156,7 +156,7 @@ static void deliver(struct nbd_conn *c)
 	}
 }
 
-static void become_lost(struct nbd_conn *c)
+static void become_lost(struct nbd_client *c)
 {
 	enum state before = c->state;
 
@@ -171,7 +171,7 @@ static void become_lost(struct nbd_conn *c)
 }
 
 /* After every call into the library's state machine. */
-static void settle(struct nbd_conn *c)
+static void settle(struct nbd_client *c)
 {
 	unsigned events;
 
@@ -194,7 +194,7 @@ static void settle(struct nbd_conn *c)
 }
 
 /* Tells the library; false: it made of it what it can for now, or failed. */
-static bool notify(struct nbd_conn *c, unsigned events)
+static bool notify(struct nbd_client *c, unsigned events)
 {
 	unsigned dir = nbd_aio_get_direction(c->h), before = c->in_flight;
 	bool broken = events & (POLLHUP | POLLERR | POLLNVAL);
@@ -215,7 +215,8 @@ static bool notify(struct nbd_conn *c, unsigned events)
  */
 static void ready(struct loop_watch *watch, unsigned events)
 {
-	struct nbd_conn *c = (struct nbd_conn *)((char *)watch - offsetof(struct nbd_conn, watch));
+	struct nbd_client *c =
+		(struct nbd_client *)((char *)watch - offsetof(struct nbd_client, watch));
 	struct pollfd p = {.fd = watch->fd, .events = POLLIN, .revents = (short)events};
 
 	c->silent_since_ns = loop_now_ns();
@@ -228,8 +229,8 @@ static void ready(struct loop_watch *watch, unsigned events)
 
 static void silence_fire(struct loop_timer *timer)
 {
-	struct nbd_conn *c =
-		(struct nbd_conn *)((char *)timer - offsetof(struct nbd_conn, silence));
+	struct nbd_client *c =
+		(struct nbd_client *)((char *)timer - offsetof(struct nbd_client, silence));
 	uint64_t until = c->silent_since_ns + c->timeout_ns;
 
 	if (c->in_flight == 0)
@@ -280,7 +281,7 @@ static int extent(void *arg, const char *name, uint64_t off, uint32_t *entries, 
 	return 0;
 }
 
-static int64_t call_library(struct nbd_conn *c, struct nbd_piece *p)
+static int64_t call_library(struct nbd_client *c, struct nbd_piece *p)
 {
 	nbd_completion_callback done = {.callback = completed, .user_data = p};
 	nbd_extent_callback got = {.callback = extent, .user_data = p};
@@ -301,7 +302,7 @@ static int64_t call_library(struct nbd_conn *c, struct nbd_piece *p)
 	return -1;
 }
 
-static void issue_one(struct nbd_conn *c, struct nbd_piece *piece)
+static void issue_one(struct nbd_client *c, struct nbd_piece *piece)
 {
 	if (c->state != OPEN || is_over(c)) { /* not while it takes leave */
 		finish(c, piece, -ENOTCONN);
@@ -318,7 +319,8 @@ static void issue_one(struct nbd_conn *c, struct nbd_piece *piece)
 
 static void issue(struct loop_task *task)
 {
-	struct nbd_conn *c = (struct nbd_conn *)((char *)task - offsetof(struct nbd_conn, issue));
+	struct nbd_client *c =
+		(struct nbd_client *)((char *)task - offsetof(struct nbd_client, issue));
 	struct nbd_piece *piece = c->queued;
 
 	c->queued = NULL;
@@ -336,7 +338,7 @@ static void issue(struct loop_task *task)
 	settle(c);
 }
 
-void nbd_conn_submit(struct nbd_conn *c, struct nbd_piece *piece)
+void nbd_client_submit(struct nbd_client *c, struct nbd_piece *piece)
 {
 	piece->conn = c;
 	piece->res = 0;
@@ -379,7 +381,7 @@ static bool verifies_on_unix(struct nbd_handle *h)
 	       (minor == 18 && micro >= 5);
 }
 
-static bool set_tls(struct nbd_conn *c, GError **error)
+static bool set_tls(struct nbd_client *c, GError **error)
 {
 	const struct nbd_address *a = c->address;
 	g_autofree char *ca = NULL;
@@ -409,7 +411,7 @@ static bool set_tls(struct nbd_conn *c, GError **error)
 	return true;
 }
 
-static bool make_handle(struct nbd_conn *c, GError **error)
+static bool make_handle(struct nbd_client *c, GError **error)
 {
 	g_clear_pointer(&c->why, g_free);
 	c->h = nbd_create();
@@ -421,7 +423,7 @@ static bool make_handle(struct nbd_conn *c, GError **error)
 	return set_tls(c, error);
 }
 
-static co_fn bool negotiate(struct nbd_conn *c, uint64_t deadline_ns, GError **error)
+static co_fn bool negotiate(struct nbd_client *c, uint64_t deadline_ns, GError **error)
 {
 	struct connect_job job = {.h = c->h, .address = c->address};
 
@@ -441,7 +443,7 @@ static co_fn bool negotiate(struct nbd_conn *c, uint64_t deadline_ns, GError **e
 	return c->state == OPEN || err_set(error, EIO, "%s", c->why);
 }
 
-static bool get_limits(struct nbd_conn *c, struct nbd_facts *f, GError **error)
+static bool get_limits(struct nbd_client *c, struct nbd_facts *f, GError **error)
 {
 	int64_t length = nbd_get_size(c->h);
 	int64_t min = nbd_get_block_size(c->h, LIBNBD_SIZE_MINIMUM);
@@ -463,7 +465,7 @@ static bool get_limits(struct nbd_conn *c, struct nbd_facts *f, GError **error)
 	return true;
 }
 
-static bool get_facts(struct nbd_conn *c, GError **error)
+static bool get_facts(struct nbd_client *c, GError **error)
 {
 	struct nbd_handle *h = c->h;
 	struct nbd_facts f = {
@@ -483,7 +485,7 @@ static bool get_facts(struct nbd_conn *c, GError **error)
 	return true;
 }
 
-co_fn bool nbd_conn_open(struct nbd_conn *c, uint64_t deadline_ns, GError **error)
+co_fn bool nbd_client_open(struct nbd_client *c, uint64_t deadline_ns, GError **error)
 {
 	bool ok = false;
 
@@ -493,17 +495,17 @@ co_fn bool nbd_conn_open(struct nbd_conn *c, uint64_t deadline_ns, GError **erro
 	if (make_handle(c, error))
 		ok = negotiate(c, deadline_ns, error) && get_facts(c, error);
 	if (!ok)
-		nbd_conn_close(c);
+		nbd_client_close(c);
 	return ok;
 }
 
-void nbd_conn_stop(struct nbd_conn *c)
+void nbd_client_stop(struct nbd_client *c)
 {
 	c->stopped = true;
 	co_queue_wake_all(&c->changed);
 }
 
-co_fn void nbd_conn_close(struct nbd_conn *c)
+co_fn void nbd_client_close(struct nbd_client *c)
 {
 	uint64_t deadline = loop_now_ns() + leave_ns;
 
@@ -521,11 +523,11 @@ co_fn void nbd_conn_close(struct nbd_conn *c)
 	c->state = CLOSED;
 }
 
-struct nbd_conn *nbd_conn_new(const struct nbd_address *address, uint64_t timeout_ns,
-			      void (*lost)(struct nbd_conn *conn, const char *why, void *arg),
-			      void *arg)
+struct nbd_client *nbd_client_new(const struct nbd_address *address, uint64_t timeout_ns,
+				  void (*lost)(struct nbd_client *conn, const char *why, void *arg),
+				  void *arg)
 {
-	struct nbd_conn *c = g_new0(struct nbd_conn, 1);
+	struct nbd_client *c = g_new0(struct nbd_client, 1);
 
 	c->address = address;
 	c->timeout_ns = timeout_ns;
@@ -540,7 +542,7 @@ struct nbd_conn *nbd_conn_new(const struct nbd_address *address, uint64_t timeou
 	return c;
 }
 
-void nbd_conn_free(struct nbd_conn *c)
+void nbd_client_free(struct nbd_client *c)
 {
 	if (!c)
 		return;
@@ -549,17 +551,17 @@ void nbd_conn_free(struct nbd_conn *c)
 	g_free(c);
 }
 
-bool nbd_conn_is_open(const struct nbd_conn *c)
+bool nbd_client_is_open(const struct nbd_client *c)
 {
 	return c->state == OPEN;
 }
 
-unsigned nbd_conn_load(const struct nbd_conn *c)
+unsigned nbd_client_load(const struct nbd_client *c)
 {
 	return c->load;
 }
 
-const struct nbd_facts *nbd_conn_facts(const struct nbd_conn *c)
+const struct nbd_facts *nbd_client_facts(const struct nbd_client *c)
 {
 	return &c->facts;
 }
