@@ -118,7 +118,7 @@ static void test_second_writer_is_told_who_has_it(void)
 	assert_non_null(s);
 	assert_null(open_file(BLOCK_RDWR | BLOCK_UNSHARE_WRITE, STORE_RDWR, &none, &error));
 	text = g_strdup_printf("%s: in use already by this process (pid %d)", path, getpid());
-	assert_string_equal(error->message, text);
+	assert_true(g_str_has_prefix(error->message, text));
 	g_free(text);
 	g_error_free(error);
 	disc_store_close(s, false);
