@@ -141,6 +141,8 @@ bool ring_must_kick(struct ring *r)
 	if (r->packed) {
 		uint16_t flags = get_le16(r->used + 2) & 3;
 
+		/* since the last time this was asked, whatever the answer was */
+		r->kicked_idx = (uint16_t)(r->avail_idx | (r->avail_wrap ? 0 : WRAP));
 		/* with an event index: what was added ends at avail_idx; a test adds less than a
 		 * lap at once */
 		if (flags == 2) {
@@ -153,7 +155,6 @@ bool ring_must_kick(struct ring *r)
 				to += r->num;
 			if (wrap != from_wrap)
 				at += r->num;
-			r->kicked_idx = (uint16_t)(r->avail_idx | (r->avail_wrap ? 0 : WRAP));
 			return at >= from && at < to;
 		}
 		return flags == 0;
