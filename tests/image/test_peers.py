@@ -58,10 +58,11 @@ def test_map_is_the_same(tmp_path, options):
     peer("create", "-f", "qcow2", *(["-o", options] if options else []), path, "4M")
     peer_io(path, "write -P 1 0 70k", "write -P 2 1M 3k", "write -z 64k 128k", "write -P 3 2M 300k", "discard 2M 64k")
 
-    def pieces(text):
-        """Data or zeros, where: neighbours of a kind joined."""
+    def pieces(text, ours):
+        """Data or zeros, where: neighbours of a kind joined. We know holes of the host's file inside clusters."""
         flat = [(p["zero"], p["data"], p.get("offset") if p["data"] else None, p["start"], p["length"])
-                for p in json.loads(text)]
+                if not ours or p["data"] or "offset" not in p else
+                (False, True, p["offset"], p["start"], p["length"]) for p in json.loads(text)]
         joined = []
         for zero, data, off, start, length in flat:
             last = joined[-1] if joined else None
@@ -70,7 +71,7 @@ def test_map_is_the_same(tmp_path, options):
             else:
                 joined.append([zero, data, off, start, length])
         return joined
-    assert pieces(image("map", "--output=json", path)) == pieces(peer("map", "--output=json", path))
+    assert pieces(image("map", "--output=json", path), True) == pieces(peer("map", "--output=json", path), False)
 
 
 def sizes(full):
@@ -150,14 +151,15 @@ def test_bitmaps_become_invalid(tmp_path):
     image("check", path)
     theirs = json.loads(peer("info", "--output=json", path))
     assert info(path)["format-specific"] == theirs["format-specific"]
-    assert "bitmap: dirt, granularity 65536, auto" in image("info", path)
+    told = image("info", path)
+    assert "[0]: auto" in told and "name: dirt" in told and "granularity: 65536" in told
     before = path.read_bytes()[88:96]
     assert before[-1] & 1
     image("compare", path, path)
     assert path.read_bytes()[88:96] == before
     image("convert", "-n", "-f", "raw", "-O", "qcow2", two, path)
     assert path.read_bytes()[88:96] == bytes(8)
-    assert "bitmap:" not in image("info", path)
+    assert "name: dirt" not in image("info", path)
     peer("compare", "-F", "raw", path, two)
 
 
