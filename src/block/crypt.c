@@ -28,10 +28,11 @@ static const struct {
 
 static gnutls_cipher_algorithm_t algorithm(bool xts, size_t key_len)
 {
-	if (xts)
+	if (xts) {
 		return key_len == 64   ? GNUTLS_CIPHER_AES_256_XTS
 		       : key_len == 32 ? GNUTLS_CIPHER_AES_128_XTS
 				       : GNUTLS_CIPHER_UNKNOWN;
+	}
 	return key_len == 32   ? GNUTLS_CIPHER_AES_256_CBC
 	       : key_len == 24 ? GNUTLS_CIPHER_AES_192_CBC
 	       : key_len == 16 ? GNUTLS_CIPHER_AES_128_CBC

@@ -186,11 +186,12 @@ static co_fn bool unlock(struct luks *l, struct block_node *file, uint64_t off, 
 
 	for (unsigned i = 0; i < SLOTS && res == 0; i++) {
 		res = open_slot(l, file, off, len, i);
-		if (res < 0)
+		if (res < 0) {
 			return err_set_errno(error, -res,
 					     "LUKS: key slot %u at offset %u of the encryption "
 					     "header cannot be used",
 					     i, LH_SLOTS + i * SLOT_LEN);
+		}
 	}
 	return res > 0 || err_set(error, EACCES, "LUKS: the secret opens none of its key slots");
 }

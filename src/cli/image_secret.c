@@ -40,11 +40,12 @@ static char *find_secret(const struct args *a, const char *id, GError **error)
 		name = opts_get(o, "id");
 		data = opts_get(o, "data");
 		file = opts_get(o, "file");
-		if (!kind || strcmp(kind, "secret") != 0 || !name || !data == !file)
+		if (!kind || strcmp(kind, "secret") != 0 || !name || !data == !file) {
 			ok = err_set(error, EINVAL,
 				     "--object: must be secret,id=ID with data=TEXT or file=NAME");
-		else
+		} else {
 			ok = opts_check_used(o, "--object secret", error);
+		}
 		if (ok && !strcmp(name, id) && data)
 			text = g_strdup(data);
 		else if (ok && !strcmp(name, id))

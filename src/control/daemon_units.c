@@ -74,11 +74,12 @@ static bool units_find(void *opaque, const char *id, struct device_unit *out, GE
 	if (disk->shown_at)
 		return err_set(error, EBUSY, "disk '%s' is attached at %s already", id,
 			       disk->shown_at->socket);
-	if (disk->config->block_size != UNIT_SECTOR)
+	if (disk->config->block_size != UNIT_SECTOR) {
 		return err_set(
 			error, ENOTSUP,
 			"disk '%s' has block-size=%u; such a disk is for --attach vhost-user", id,
 			disk->config->block_size);
+	}
 	disk->user = dd;
 	fill_disk(disk, out);
 	return true;

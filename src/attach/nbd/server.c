@@ -155,10 +155,11 @@ static bool add_exports(struct nbd_server *s, const struct nbd_options *o, GErro
 		struct nbd_export *e = &s->exports[i];
 
 		if (strlen(from->name) > NBD_STRING_MAX ||
-		    (from->description && strlen(from->description) > NBD_STRING_MAX))
+		    (from->description && strlen(from->description) > NBD_STRING_MAX)) {
 			return err_set(error, ENAMETOOLONG,
 				       "name or description of an export: at most %d bytes",
 				       NBD_STRING_MAX);
+		}
 		if (nbd_find_export(s, from->name, strlen(from->name)))
 			return err_set(error, EEXIST, "two exports are called \"%s\"", from->name);
 		e->name = g_strdup(from->name);

@@ -104,12 +104,13 @@ co_fn bool qcow2_read_bitmaps(struct block_node *node, GError **error)
 	if (!(q->h.autoclear & QCOW2_BITMAPS) || !q->h.bitmaps)
 		return true; /* whatever there is, is not to be believed */
 	if (q->h.bitmaps > MAX_BITMAPS || len > max_directory || off > file_len ||
-	    len > file_len - off)
+	    len > file_len - off) {
 		return err_set(error, EINVAL,
 			       "qcow2: the directory of %" PRIu32 " bitmaps at offset %" PRIu64
 			       " has %" PRIu64
 			       " bytes; must be inside the file, and at most 64 MiB",
 			       q->h.bitmaps, off, len);
+	}
 	buf = g_try_malloc(len ? len : 1);
 	if (!buf)
 		return err_set(error, ENOMEM, "qcow2: no memory for the directory of bitmaps");

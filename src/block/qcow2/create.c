@@ -25,21 +25,25 @@ static bool check_options(const struct block_create *what, const struct layout *
 {
 	bool extended = l->h.incompatible & QCOW2_EXTENDED_L2;
 
-	if (l->h.version == 2 && (l->h.refcount_order != 4 || l->h.compatible || l->h.incompatible))
+	if (l->h.version == 2 &&
+	    (l->h.refcount_order != 4 || l->h.compatible || l->h.incompatible)) {
 		return err_set(error, EINVAL,
 			       "compat=0.10 has neither refcount_bits, lazy_refcounts, "
 			       "compression_type, extended_l2 nor data_file");
+	}
 	if (!qcow2_can_unpack(l->h.codec))
 		return err_set(error, ENOTSUP,
 			       "compression_type=zstd: this program was built without it");
-	if (extended && l->h.cluster_bits < 14)
+	if (extended && l->h.cluster_bits < 14) {
 		return err_set(error, EINVAL,
 			       "extended_l2 needs a cluster_size of at least 16K (and 128K or more "
 			       "to be worth it)");
-	if (l->prealloc && what->backing_name && !extended)
+	}
+	if (l->prealloc && what->backing_name && !extended) {
 		return err_set(error, EINVAL,
 			       "preallocation and a backing file exclude each other, unless with "
 			       "extended_l2");
+	}
 	if (l->h.autoclear & QCOW2_RAW_DATA && (!l->data_file || what->backing_name))
 		return err_set(error, EINVAL,
 			       "data_file_raw goes with data_file, and without a backing file");
@@ -139,11 +143,12 @@ static bool put_header(const struct block_create *what, const struct layout *l, 
 			       name);
 	}
 	if (data > QCOW2_MAX_NAME ||
-	    off + 4 * (size_t)MAGIC_AND_LEN + format + 8 + name + data + 8 > l->cluster)
+	    off + 4 * (size_t)MAGIC_AND_LEN + format + 8 + name + data + 8 > l->cluster) {
 		return err_set(error, EINVAL,
 			       "the name of the data file is %zu bytes long, too long for the "
 			       "first cluster",
 			       data);
+	}
 	put_be32(p + QH_MAGIC, QCOW2_MAGIC);
 	put_be32(p + QH_VERSION, l->h.version);
 	put_be32(p + QH_CLUSTER_BITS, l->h.cluster_bits);

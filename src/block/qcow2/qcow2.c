@@ -85,10 +85,11 @@ static co_fn bool open_crypt(struct block_node *node, struct opts *options, GErr
 	q->grain = 1;
 	if (!opts_get_enum(options, "encrypt.format", formats, &format, error))
 		return false;
-	if (q->h.crypt != QCOW2_CRYPT_LUKS)
+	if (q->h.crypt != QCOW2_CRYPT_LUKS) {
 		return !secret ||
 		       err_set(error, EINVAL,
 			       "qcow2: encrypt.secret is given, and it is not encrypted");
+	}
 	if (node->flags & BLOCK_HEADER_ONLY)
 		return true;
 	if (!secret)

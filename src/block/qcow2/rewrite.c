@@ -90,18 +90,20 @@ static bool make_head(const struct qcow2 *q, struct rewrite *r, const char *name
 	memcpy(r->new, r->old, r->len);
 	if (!put_extensions(q, r, format, true) || r->end > QCOW2_SECTOR) {
 		memcpy(r->new, r->old, r->len);
-		if (!put_extensions(q, r, format, false))
+		if (!put_extensions(q, r, format, false)) {
 			return err_set(error, ENOSPC,
 				       "qcow2: the header has no room for the format of the "
 				       "backing file");
+		}
 	}
 	if (n)
 		at = place_name(r, n);
-	if (n > QCOW2_MAX_NAME || (n && !at))
+	if (n > QCOW2_MAX_NAME || (n && !at)) {
 		return err_set(error, ENAMETOOLONG,
 			       "qcow2: the header has no room for a backing file's name of %zu "
 			       "bytes",
 			       n);
+	}
 	put_be64(r->new + QH_BACKING_OFF, at);
 	put_be32(r->new + QH_BACKING_LEN, (uint32_t)n);
 	if (n)

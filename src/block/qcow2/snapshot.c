@@ -283,11 +283,12 @@ co_fn bool qcow2_load_snapshot(struct block_node *node, const char *name, GError
 	if (!check_request(q, BLOCK_SNAP_LOAD, i, name, error))
 		return false;
 	s = snapshot_at(q, i);
-	if (s->size > INT64_MAX || s->size / by_l1 + (s->size % by_l1 > 0) > s->l1_entries)
+	if (s->size > INT64_MAX || s->size / by_l1 + (s->size % by_l1 > 0) > s->l1_entries) {
 		return err_set(error, EINVAL,
 			       "qcow2: snapshot \"%s\" has %" PRIu32
 			       " L1 entries, too few for its %" PRIu64 " bytes",
 			       name, s->l1_entries, s->size);
+	}
 	res = read_table(node, s, &l1);
 	if (res < 0) {
 		qcow2_table_fini(&l1);
@@ -314,10 +315,11 @@ co_fn bool qcow2_snapshot(struct block_node *node, enum block_snapshot_op op, co
 	co_rwlock_wrlock(&q->changing);
 	res = change(node, op, i, name);
 	co_rwlock_unlock(&q->changing);
-	if (res == -ERANGE)
+	if (res == -ERANGE) {
 		return err_set(error, ENOSPC,
 			       "qcow2: the reference counts of %u bits have no room for one more",
 			       1u << q->h.refcount_order);
+	}
 	return res == 0 ||
 	       err_set_errno(error, -res, "qcow2: snapshot \"%s\" cannot be %s", name, verbs[op]);
 }

@@ -286,13 +286,14 @@ static void test_streams(void)
 	assert_true(block_is_compressed_only(disk));
 	for (unsigned i = 0; i < LEN / GRAIN / 2; i++) {
 		fill(buf, i + 1);
-		if (i % 2)
+		if (i % 2) {
 			assert_int_equal(
 				block_pwrite_compressed(disk, (uint64_t)i * 2 * GRAIN, buf, GRAIN),
 				0);
-		else
+		} else {
 			assert_int_equal(block_pwrite(disk, (uint64_t)i * 2 * GRAIN, buf, GRAIN, 0),
 					 0);
+		}
 		if (i % 8 == 7)
 			assert_int_equal(block_flush(disk), 0);
 	}
