@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -46,8 +47,8 @@ def test_info(spec):
     ("exec:/none/prog", "cannot run /none/prog: No such file or directory"),
     ("exec:false", "program false ended with status 1 before it described a device"),
     ("exec:sh -c 'echo A=B; read x',id=y", "a line that is no JSON object"),
-    (f"exec:{ROOT}/examples/device-shell/device.sh,start=x", "start=x: must be a number from 0 to 1000000"),
-    (f"exec:{ROOT}/examples/device-shell/device.sh,stop=1", 'no option "stop" here; known: driver, id, timeout, start'),
+    (f"exec:{shlex.quote(str(ROOT / 'examples/device-shell/device.sh'))},start=x", "start=x: must be a number from 0 to 1000000"),
+    (f"exec:{shlex.quote(str(ROOT / 'examples/device-shell/device.sh'))},stop=1", 'no option "stop" here; known: driver, id, timeout, start'),
     ("unix:/none/sock", "cannot connect to unix:/none/sock: No such file or directory"),
     ("tcp:here", "tcp:here: must be tcp:HOST:PORT"),
     ("/none/dev.py", "/none/dev.py"),
@@ -165,7 +166,7 @@ def test_add_and_remove(tmp_path):
 def test_shell_program(tmp_path):
     """The example in shell behind a socket; its daemon takes it along when it is killed."""
     example = ROOT / "examples/device-shell/device.sh"
-    child, _ = serve(tmp_path, "--device", f"exec:{example},start=41",
+    child, _ = serve(tmp_path, "--device", f"exec:{shlex.quote(str(example))},start=41",
                      "--attach", f"vfio-user,socket={tmp_path}/s")
     with child:
         try:
@@ -192,10 +193,10 @@ def test_cpp_program(tmp_path):
     program = tmp_path / "edu"
     subprocess.run(["g++", "-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o", program,
                     ROOT / "examples/device-cpp/edu.cc"], check=True)
-    info, edu = outboard_json("device", "info", f"exec:{program}"), outboard_json("device", "info", "edu")
+    info, edu = outboard_json("device", "info", f"exec:{shlex.quote(str(program))}"), outboard_json("device", "info", "edu")
     assert [info[key] for key in ("identity", "bars", "interrupts")] == [
         edu[key] for key in ("identity", "bars", "interrupts")]
-    child, _ = serve(tmp_path, "--device", f"exec:{program}", "--attach", f"vfio-user,socket={tmp_path}/s")
+    child, _ = serve(tmp_path, "--device", f"exec:{shlex.quote(str(program))}", "--attach", f"vfio-user,socket={tmp_path}/s")
     with child:
         try:
             with connect(tmp_path / "s") as sock:

@@ -32,7 +32,9 @@ void lab_log_end(void)
 
 char *lab_options(const char *options)
 {
-	return g_strdup_printf("driver=exec:/usr/bin/python3 -B %s,format=%s%s", lab_program,
+	g_autofree char *program = g_shell_quote(lab_program);
+
+	return g_strdup_printf("driver=exec:/usr/bin/python3 -B %s,format=%s%s", program,
 			       lab_format, options);
 }
 
