@@ -68,7 +68,7 @@ def test_make_test_runs_this_program(tmp_path, lang):
         make(project, "-n", *words[1:])
     path = ":".join(p for p in os.environ["PATH"].split(":") if not os.path.exists(f"{p}/outboard"))
     device = {"c": "./adder.so", "python": "./adder.py", "exec": "exec:./adder"}[lang]
-    assert f"{BIN.resolve()} device test {device} guest.sh\n" in make(project, "-n", "test", path=path)
+    assert f'"{BIN.resolve()}" device test {device} guest.sh\n' in make(project, "-n", "test", path=path)
     for line in readme.splitlines():
         if line.startswith("    outboard"):
             assert line.split()[1] in ("run", "device", "help")
@@ -83,7 +83,7 @@ def test_installed(tmp_path):
     subprocess.run([program, "device", "new", "adder", "--lang", "c"], cwd=tmp_path, check=True)
     text = (tmp_path / "adder/Makefile").read_text(encoding="utf-8")
     header, = (tmp_path / "root").rglob("outboard.h")
-    assert f"-I{header.parent}" in text and str(program) in text
+    assert f"-I'{header.parent}'" in text and str(program) in text
     done = subprocess.run([program, "device", "test", "--qemu", "/bin/false", "edu", "/dev/null"], check=False,
                           capture_output=True, text=True)
     assert done.returncode == 1 and "/dev/null is no file" in done.stderr
