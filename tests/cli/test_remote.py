@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import struct
 import subprocess
@@ -158,7 +159,7 @@ def test_wrong_descriptions(tmp_path, description, says):
 def test_a_slow_answer_holds_nobody_up(program, tmp_path):
     """Another client of the same daemon reads while one read waits."""
     mark = tmp_path / "mark"
-    child, _ = serve(tmp_path, "--device", f"exec:{program},id=a,timeout=20000,file={mark}", "--device", f"exec:{COUNTER},id=b",
+    child, _ = serve(tmp_path, "--device", f"exec:{program},id=a,timeout=20000,file={mark}", "--device", f"exec:{shlex.quote(str(COUNTER))},id=b",
                      "--attach", f"vfio-user,socket={tmp_path}/a,device=a",
                      "--attach", f"vfio-user,socket={tmp_path}/b,device=b")
     with child, connect(tmp_path / "a") as slow, connect(tmp_path / "b") as other:

@@ -387,7 +387,7 @@ def test_streams_that_lie(tmp_path, raw):
                      (65536 + 8, struct.pack("<I", len(bomb)) + bomb), (65536 + 8, b"\1\0\0\0")):
         path.write_bytes(data[:off] + new + data[off + len(new):])
         image("info", path, preexec_fn=limits)
-        assert "offset 0" in image("convert", path, tmp_path / "out", status=1, preexec_fn=limits)
+        assert "offset 0" in image("convert", "-m", "1", path, tmp_path / "out", status=1, preexec_fn=limits)
     path.write_bytes(data[:-1024 + 56] + struct.pack("<Q", 1 << 40) + data[-1024 + 64:])
     assert f"offset {len(data) - 1024 + 56}" in image("info", path, status=1, preexec_fn=limits)
     path.write_bytes(data[:-1024 + 56] + b"\xff" * 8 + data[-1024 + 64:])

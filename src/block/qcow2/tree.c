@@ -86,8 +86,9 @@ static co_fn int visit_piece(struct block_node *node, uint64_t off, enum qcow2_t
 
 	if (op != QCOW2_LOOK && (meta_cache_is_full(&q->refs) || meta_cache_is_full(&q->l2)))
 		res = qcow2_commit(node, false);
-	if (res == 0)
-		res = meta_cache_get(&q->l2, node->file, off, &there);
+	if (res < 0)
+		return res;
+	res = meta_cache_get(&q->l2, node->file, off, &there);
 	if (res < 0)
 		return res;
 	memcpy(copy, there, len);
