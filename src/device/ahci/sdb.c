@@ -13,8 +13,8 @@
 
 enum {
 	BATCH_MAX = 16, /* half of what a host can have under way: it never stands idle for it */
-	PAUSE_NS = 150 * 1000,
-	WAIT_NS = 1000 * 1000,
+	PAUSE_NS = 500 * 1000,
+	WAIT_NS = 3000 * 1000,
 	TRUST_MIN = 4,
 	TRUST_MAX = 1024,
 };
