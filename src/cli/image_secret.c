@@ -54,8 +54,9 @@ static char *find_secret(const struct args *a, const char *id, GError **error)
 	}
 	if (ok && !text)
 		err_set(error, ENOENT, "there is no --object secret,id=%s", id);
-	if (!ok)
+	if (!ok) {
 		g_clear_pointer(&text, g_free);
+	}
 	return text;
 }
 
