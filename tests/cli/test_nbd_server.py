@@ -17,6 +17,8 @@ from nbd_raw import POLICY, Raw, export_data, serving
 
 MIB = 1 << 20
 sys.path.append(str(ROOT / "guest"))  # trixie.py
+import trixie  # noqa: E402  pylint: disable=wrong-import-position
+
 nbd = pytest.importorskip("nbd", reason="needs Debian's python3-libnbd")
 pytestmark = pytest.mark.skipif(not all(map(shutil.which, ("nbdcopy", "nbdinfo", "qemu-img"))),
                                 reason="needs Debian's libnbd-bin and qemu-utils")
@@ -184,7 +186,6 @@ def test_random_operations(tmp_path, fmt):
 
 def test_qemu_with_extended_headers(tmp_path, raw):
     """QEMU 11.1 asks for them."""
-    trixie = pytest.importorskip("trixie")
     try:
         argv, env = trixie.qemu("qemu-img")
     except OSError as err:

@@ -34,11 +34,14 @@ def requests(rand, size=SIZE, n=12):
     return ours, theirs
 
 
-@pytest.mark.parametrize("backing", [False, True], ids=["alone", "backing"])
-@pytest.mark.parametrize("options", OPTIONS)
+def takes_backing(options):
+    """Raw data files and most preallocation exclude a backing file."""
+    return "raw=on" not in options and ("preallocation" not in options or "extended" in options)
+
+
+@pytest.mark.parametrize("options, backing", [(options, backing) for options in OPTIONS for backing in (False, True)
+                                              if not backing or takes_backing(options)])
 def test_random_requests(tmp_path, options, backing, request, monkeypatch):
-    if backing and ("raw=on" in options or ("preallocation" in options and "extended" not in options)):
-        pytest.skip("these exclude each other")
     monkeypatch.chdir(tmp_path)         # QEMU looks for a data file there
     for seed in range(6 if request.config.getoption("--full") else 1):
         rand = random.Random(f"{options}{seed}")

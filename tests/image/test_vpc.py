@@ -84,12 +84,12 @@ def test_theirs(tmp_path, raw, options):
         assert info(path)["format"] == "vpc"         # by its content
 
 
-@pytest.mark.parametrize("options", OPTIONS[:3])
-@pytest.mark.parametrize("size", ["0", "512", "1M", "16M", "1G", "130G", "2040G"])
+# Not a fixed one of size 0: QEMU takes its footer, at offset 0 then, for a dynamic disk's.
+@pytest.mark.parametrize("size, options", [
+    (size, options) for size in ("0", "512", "1M", "16M", "1G", "130G", "2040G") for options in OPTIONS[:3]
+    if size != "0" or "fixed" not in options])
 def test_sizes(tmp_path, size, options):
     """The geometry that a size becomes."""
-    if size == "0" and "fixed" in options:
-        pytest.skip("QEMU takes its footer at offset 0 for a dynamic disk's")
     ours, theirs = tmp_path / "a.vhd", tmp_path / "b.vhd"
     args = ["-o", options] if options else []
     image("create", "-f", "vpc", *args, ours, size)

@@ -193,7 +193,7 @@ static void settle(struct nbd_client *c)
 	}
 }
 
-/* Tells the library; false: it made of it what it can for now, or failed. */
+/* Tells the library of an event; true: it took a reply, and others are still to come. */
 static bool notify(struct nbd_client *c, unsigned events)
 {
 	unsigned dir = nbd_aio_get_direction(c->h), before = c->in_flight;
