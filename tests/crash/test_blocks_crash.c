@@ -35,19 +35,19 @@ static const char *const vhdx_options[] = {
 static void test_vdi(void **state)
 {
 	(void)state;
-	disk_crash_test(&(struct disk_crash){"vdi", vdi_options});
+	disk_crash_test(&(struct disk_crash){.format = "vdi", .options = vdi_options});
 }
 
 static void test_vpc(void **state)
 {
 	(void)state;
-	disk_crash_test(&(struct disk_crash){"vpc", vpc_options});
+	disk_crash_test(&(struct disk_crash){.format = "vpc", .options = vpc_options});
 }
 
 static void test_vhdx(void **state)
 {
 	(void)state;
-	disk_crash_test(&(struct disk_crash){"vhdx", vhdx_options});
+	disk_crash_test(&(struct disk_crash){.format = "vhdx", .options = vhdx_options});
 }
 
 /* A disk that grows after something was written to it; lengths are enough to need longer tables. */

@@ -12,7 +12,7 @@ static const char *const option_sets[] = {
 static void test_all_lives(void **state)
 {
 	(void)state;
-	disk_crash_test(&(struct disk_crash){"vmdk", option_sets});
+	disk_crash_test(&(struct disk_crash){.format = "vmdk", .options = option_sets});
 }
 
 int main(void)
