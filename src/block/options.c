@@ -82,7 +82,7 @@ static bool take_access(struct opts *o, unsigned *flags, GError **error)
 	    !take_bits(o, "force-share", BLOCK_NO_LOCK, false, flags, error))
 		return false;
 	if (opts_get(o, "force-share") && (*flags & BLOCK_NO_LOCK) && (*flags & BLOCK_RDWR))
-		return err_set(error, EINVAL, "force-share=on goes with read-only=on");
+		return err_set(error, EINVAL, "force-share=on is for reading only");
 	return true;
 }
 

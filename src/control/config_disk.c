@@ -40,8 +40,8 @@ const struct disk_config *config_find_disk(const struct daemon_config *c, const 
 static void get_node_options(struct disk_config *d)
 {
 	static const char *const keys[] = {
-		"cache",         "cache.direct", "cache.no-flush", "cache.writeback", "discard",
-		"detect-zeroes", "read-only",    "auto-read-only", "force-share",     "allow-refs",
+		"cache",         "cache.direct",   "cache.no-flush", "cache.writeback", "discard",
+		"detect-zeroes", "auto-read-only", "force-share",    "allow-refs",
 	};
 
 	d->image_opts = opts_new();

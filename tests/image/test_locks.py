@@ -147,7 +147,7 @@ def test_sharing_on_purpose(tmp_path):
             pass
         text = run(BIN, "serve", "--disk", f"file={path},format=raw,force-share=on", "--device", "ahci,id=a,port0=hd0",
                    "--attach", f"vfio-user,socket={path}.s,device=a", status=1)
-        assert "read-only" in text
+        assert "for reading only" in text
         text = run(BIN, "serve", "--disk", f"file={path},format=raw", "--device", "ahci,id=a,port0=hd0",
                    "--attach", f"vfio-user,socket={path}.s,device=a", status=1)
         assert f"{path}: in use by" in text and "which writes to it" in text

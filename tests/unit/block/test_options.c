@@ -45,7 +45,7 @@ static void test_refusals(void)
 		{",discard=no", "discard"},
 		{",detect-zeroes=2", "detect-zeroes"},
 		{",detect-zeroes=unmap,discard=ignore", "needs discard=unmap"},
-		{",force-share=on", "read-only=on"},
+		{",force-share=on", "for reading only"},
 		{",cach=none", "cach"},
 	};
 
