@@ -75,6 +75,26 @@ static unsigned epoch_enter(struct block_node *node)
 	return i;
 }
 
+static void epoch_leave(struct block_node *node, unsigned i)
+{
+	if (--node->epoch.running[i] == 0 && node->epoch.ended.head)
+		co_queue_wake_all(&node->epoch.ended);
+}
+
+co_fn void block_epoch_wait(struct block_node *node)
+{
+	struct block_epoch *e = &node->epoch;
+	uint64_t wanted = e->now + 2;
+
+	while (e->now < wanted) {
+		uint64_t before = e->now;
+
+		block_epoch_advance(e);
+		if (e->now == before)
+			co_queue_wait(&e->ended);
+	}
+}
+
 /* The end of every request: leaves the drain, counts an error. */
 static int request_end(struct block_node *node, int res, uint64_t *failed)
 {
@@ -110,7 +130,7 @@ co_fn int block_preadv(struct block_node *node, uint64_t off, const struct iovs 
 		res = align_preadv(node, off, iov);
 	else
 		res = node->driver->preadv(node, off, iov);
-	node->epoch.running[epoch]--;
+	epoch_leave(node, epoch);
 	if (res >= 0) {
 		node->stats.reads++;
 		node->stats.read_bytes += iov->len;
@@ -178,7 +198,7 @@ co_fn int block_pwritev(struct block_node *node, uint64_t off, const struct iovs
 	co_drain_enter(&node->drain);
 	epoch = epoch_enter(node);
 	res = driver_pwritev(node, off, iov, flags);
-	node->epoch.running[epoch]--;
+	epoch_leave(node, epoch);
 	if (!(flags & BLOCK_FUA) || res < 0)
 		node->write_gen++;
 	if (res >= 0)
@@ -327,7 +347,7 @@ static co_fn int zero_request(struct block_node *node, uint64_t off, uint64_t le
 		res = on_whole_blocks(node, fn, off, len, true);
 	if (res == -ENOTSUP)
 		res = write_zeros(node, off, len);
-	node->epoch.running[epoch]--;
+	epoch_leave(node, epoch);
 	node->write_gen++;
 	if (res >= 0 && unmap) {
 		node->stats.discards++;
@@ -374,7 +394,7 @@ co_fn int block_discard(struct block_node *node, uint64_t off, uint64_t len)
 	res = on_whole_blocks(node, fn, off, len, false);
 	if (res == -ENOTSUP)
 		res = 0;
-	node->epoch.running[epoch]--;
+	epoch_leave(node, epoch);
 	node->write_gen++;
 	if (res >= 0) {
 		node->stats.discards++;
@@ -435,7 +455,7 @@ co_fn int block_pwrite_compressed(struct block_node *node, uint64_t off, const v
 	co_drain_enter(&node->drain);
 	epoch = epoch_enter(node);
 	res = node->driver->pwrite_compressed(node, off, buf, len);
-	node->epoch.running[epoch]--;
+	epoch_leave(node, epoch);
 	node->write_gen++;
 	if (res >= 0)
 		count_write(node, off, len);

@@ -103,6 +103,7 @@ struct block_driver {
 struct block_epoch {
 	uint64_t now;
 	unsigned running[2];
+	struct co_queue ended; /* woken when the last of an epoch has */
 };
 /* Goes on to the next epoch if every request of the one before has ended. */
 static inline void block_epoch_advance(struct block_epoch *e)
@@ -110,6 +111,9 @@ static inline void block_epoch_advance(struct block_epoch *e)
 	if (e->running[(e->now + 1) & 1] == 0)
 		e->now++;
 }
+
+/* For a driver: until what was removed before may be used anew. */
+co_fn void block_epoch_wait(struct block_node *node);
 
 /* What a node and its clones have in common. */
 struct block_shared {

@@ -135,11 +135,8 @@ static co_fn int move_away(struct block_node *node, uint64_t end)
 	if (res == 0)
 		res = v->b.driver->commit(node);
 	/* Reads that began before may still look at where the blocks were. */
-	for (uint64_t wanted = node->epoch.now + 2; res == 0 && node->epoch.now < wanted;) {
-		block_epoch_advance(&node->epoch);
-		if (node->epoch.now < wanted)
-			co_sleep_ns(1000000);
-	}
+	if (res == 0)
+		block_epoch_wait(node);
 	if (res == 0 && node->file->length < end)
 		res = block_truncate(node->file, end);
 	return res;
