@@ -1,141 +1,15 @@
 /* Driver qcow2: random operations against a plain copy, failing writes, headers that are refused.
  */
-#include "block_test.h"
+#include "disk_work.h"
 
 #include <stdio.h>
 
 #include "base/bytes.h"
-#include "base/log.h"
 #include "block/fault.h"
 #include "block/mem.h"
 #include "block/qcow2/format.h"
 
-enum { LEN = 3 << 20, STEP = 512, WORKERS = 4, STEPS = 150, MOST = 40 * STEP };
-
-static void quiet(enum log_level level, const char *area, const char *text, void *arg)
-{
-	(void)level;
-	(void)area;
-	(void)text;
-	(void)arg;
-}
-
-static co_fn struct block_node *new_file(const char *options, uint64_t len)
-{
-	struct block_node *file = block_mem_new(0, NULL, 0);
-	struct block_create what = {.length = len, .options = opts_parse(options, NULL, NULL)};
-	GError *error = NULL;
-
-	if (!block_create("qcow2", file, &what, &error))
-		fail_msg("%s: %s", options, error->message);
-	opts_free(what.options);
-	return file;
-}
-
-/* A reference to the file is taken. */
-static co_fn struct block_node *open_it(struct block_node *file)
-{
-	GError *error = NULL;
-	struct block_node *node;
-
-	block_ref(file);
-	node = block_open_over("qcow2", file, &error);
-	if (!node)
-		fail_msg("%s", error->message);
-	return node;
-}
-
-static co_fn void check_it(struct block_node *file, uint64_t leaks)
-{
-	struct block_node *node = open_it(file);
-	struct block_check r = {0};
-
-	assert_true(block_check(node, 0, &r, NULL));
-	assert_int_equal(r.corruptions, 0);
-	assert_true(r.leaks <= leaks);
-	block_unref(node);
-}
-
-/* Workers write each to blocks of its own, so that they meet in clusters but not in blocks. */
-struct worker {
-	struct block_node *disk;
-	uint8_t *model;
-	GRand *rand;
-	unsigned number, *running;
-	struct co_queue *done;
-};
-
-static co_fn void random_step(struct worker *w)
-{
-	uint64_t block = (uint64_t)g_rand_int_range(w->rand, 0, LEN / MOST / WORKERS);
-	uint64_t off = (block * WORKERS + w->number) * MOST;
-	uint64_t from = (uint64_t)g_rand_int_range(w->rand, 0, MOST - 1);
-	size_t len = (size_t)g_rand_int_range(w->rand, 1, MOST - (int)from + 1);
-	uint8_t *buf;
-
-	off += from;
-	len = MIN(len, LEN - off);
-	switch (g_rand_int_range(w->rand, 0, 6)) {
-	case 0:
-		assert_int_equal(block_discard_zero(w->disk, off, len), 0);
-		memset(w->model + off, 0, len);
-		break;
-	case 1: assert_int_equal(block_flush(w->disk), 0); break;
-	case 2:
-		buf = g_malloc(len);
-		assert_int_equal(block_pread(w->disk, off, buf, len), 0);
-		assert_memory_equal(buf, w->model + off, len);
-		g_free(buf);
-		break;
-	default:
-		for (size_t i = 0; i < len; i++)
-			w->model[off + i] = (uint8_t)g_rand_int(w->rand);
-		assert_int_equal(block_pwrite(w->disk, off, w->model + off, len, 0), 0);
-		break;
-	}
-}
-
-static co_fn void work(void *arg)
-{
-	struct worker *w = arg;
-
-	for (unsigned i = 0; i < STEPS; i++) {
-		random_step(w);
-		co_reschedule();
-	}
-	if (--*w->running == 0)
-		co_queue_wake_all(w->done);
-}
-
-static co_fn void run_workers(struct block_node *disk, uint8_t *model, unsigned seed)
-{
-	struct worker w[WORKERS];
-	unsigned running = WORKERS;
-	struct co_queue done = {0};
-
-	for (unsigned i = 0; i < WORKERS; i++) {
-		w[i] = (struct worker){.disk = disk,
-				       .model = model,
-				       .number = i,
-				       .running = &running,
-				       .done = &done,
-				       .rand = g_rand_new_with_seed(seed * WORKERS + i)};
-		co_start(co_loop(), work, &w[i]);
-	}
-	while (running)
-		co_queue_wait(&done);
-	for (unsigned i = 0; i < WORKERS; i++)
-		g_rand_free(w[i].rand);
-}
-
-static co_fn void compare(struct block_node *disk, const uint8_t *model)
-{
-	uint8_t *buf = g_malloc(LEN);
-
-	assert_int_equal(block_pread(disk, 0, buf, LEN), 0);
-	assert_memory_equal(buf, model, LEN);
-	g_free(buf);
-}
+enum { LEN = WORK_LEN, STEP = 512 };
 
 static void test_random_operations(void)
 {
@@ -154,7 +28,7 @@ static void test_random_operations(void)
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(options); i++) {
-		struct block_node *file = new_file(options[i], LEN), *disk;
+		struct block_node *file = disk_new("qcow2", options[i], LEN), *disk;
 		/* every request yields, so that they really meet */
 		struct fault_rule late = {.op = FAULT_ANY, .delay_ns = 1};
 		struct block_node *slow;
@@ -163,14 +37,14 @@ static void test_random_operations(void)
 		block_ref(file);
 		slow = fault_new(file);
 		fault_add(slow, &late);
-		disk = open_it(slow);
-		run_workers(disk, model, i);
-		compare(disk, model);
+		disk = disk_open("qcow2", slow);
+		disk_work(disk, model, i);
+		disk_compare(disk, model);
 		block_unref(disk);
 		block_unref(slow);
-		check_it(file, 0);
-		disk = open_it(file);
-		compare(disk, model);
+		disk_check("qcow2", file, 0);
+		disk = disk_open("qcow2", file);
+		disk_compare(disk, model);
 		block_unref(disk);
 		block_unref(file);
 		g_free(model);
@@ -179,9 +53,11 @@ static void test_random_operations(void)
 
 static void test_failing_writes(void)
 {
-	log_set_sink(quiet, NULL);
+	log_set_sink(log_nothing, NULL);
 	for (unsigned nth = 1; nth < 60; nth++) {
-		struct block_node *file = new_file("cluster_size=512,refcount_bits=64", LEN), *bad;
+		struct block_node *file = disk_new("qcow2", "cluster_size=512,refcount_bits=64",
+						   LEN),
+				  *bad;
 		struct fault_rule rule = {.op = nth % 2 ? FAULT_WRITE : FAULT_FLUSH,
 					  .nth = nth / 2 + 1,
 					  .times = nth % 3 ? 1 : 0,
@@ -191,7 +67,7 @@ static void test_failing_writes(void)
 
 		block_ref(file);
 		bad = fault_new(file);
-		disk = open_it(bad);
+		disk = disk_open("qcow2", bad);
 		fault_add(bad, &rule);
 		for (unsigned i = 0; i < 40; i++) {
 			memset(buf, (int)i + 1, sizeof(buf));
@@ -203,7 +79,7 @@ static void test_failing_writes(void)
 		}
 		block_unref(disk);
 		block_unref(bad);
-		check_it(file, UINT64_MAX);
+		disk_check("qcow2", file, UINT64_MAX);
 		block_unref(file);
 	}
 	log_set_sink(NULL, NULL);
@@ -211,7 +87,8 @@ static void test_failing_writes(void)
 
 static void test_resize(void)
 {
-	struct block_node *file = new_file("cluster_size=512", LEN), *disk = open_it(file);
+	struct block_node *file = disk_new("qcow2", "cluster_size=512", LEN),
+			  *disk = disk_open("qcow2", file);
 	uint8_t one[700], buf[700], zero[700] = {0};
 
 	memset(one, 7, sizeof(one));
@@ -227,13 +104,14 @@ static void test_resize(void)
 	assert_memory_equal(buf + 188, zero, 512);
 	assert_int_equal(block_truncate(disk, 1000), -EINVAL);
 	block_unref(disk);
-	check_it(file, 0);
+	disk_check("qcow2", file, 0);
 	block_unref(file);
 }
 
 static void test_compressed(void)
 {
-	struct block_node *file = new_file("cluster_size=4K", 64 << 10), *disk = open_it(file);
+	struct block_node *file = disk_new("qcow2", "cluster_size=4K", 64 << 10),
+			  *disk = disk_open("qcow2", file);
 	uint8_t buf[4096], back[4096];
 
 	for (unsigned i = 0; i < 16; i++) {
@@ -252,7 +130,7 @@ static void test_compressed(void)
 	assert_memory_equal(back, "hello", 5);
 	assert_int_equal(block_pwrite_compressed(disk, 100, buf, 4096), -EINVAL);
 	block_unref(disk);
-	check_it(file, 0);
+	disk_check("qcow2", file, 0);
 	block_unref(file);
 }
 
@@ -275,14 +153,14 @@ static co_fn void read_late(void *arg)
 
 static void test_clusters_are_not_used_anew_too_early(void)
 {
-	struct block_node *file = new_file("cluster_size=4K", LEN), *slow, *disk;
+	struct block_node *file = disk_new("qcow2", "cluster_size=4K", LEN), *slow, *disk;
 	struct fault_rule late = {.op = FAULT_READ, .times = 1, .delay_ns = 50000000};
 	struct late_read r = {0};
 	uint8_t buf[4096], other[4096];
 
 	block_ref(file);
 	slow = fault_new(file);
-	disk = open_it(slow);
+	disk = disk_open("qcow2", slow);
 	memset(buf, 1, sizeof(buf));
 	memset(other, 2, sizeof(other));
 	assert_int_equal(block_pwrite(disk, 0, buf, sizeof(buf), 0), 0);
@@ -301,7 +179,7 @@ static void test_clusters_are_not_used_anew_too_early(void)
 	assert_memory_equal(r.buf, buf, sizeof(buf));
 	block_unref(disk);
 	block_unref(slow);
-	check_it(file, 0);
+	disk_check("qcow2", file, 0);
 	block_unref(file);
 }
 
@@ -360,7 +238,7 @@ static const struct {
 static void test_bad_headers(void)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(bad_fields); i++) {
-		struct block_node *file = new_file("", LEN);
+		struct block_node *file = disk_new("qcow2", "", LEN);
 		GError *error = NULL;
 		uint8_t field[8];
 
@@ -384,9 +262,9 @@ static void test_bad_tables(void)
 				      0x8000000000000200, 0x8000000000030000, 0x80fffffffffe0000,
 				      0x8000000000010000, 0x8000000000020000};
 
-	log_set_sink(quiet, NULL);
+	log_set_sink(log_nothing, NULL);
 	for (unsigned i = 0; i < G_N_ELEMENTS(l1); i++) {
-		struct block_node *file = new_file("", LEN), *node;
+		struct block_node *file = disk_new("qcow2", "", LEN), *node;
 		uint8_t field[8], buf[STEP];
 		GError *error = NULL;
 

@@ -1,142 +1,18 @@
 /* Driver vmdk: random operations against a plain copy, failing writes, streams that are cut off,
  * headers and descriptors that are refused. */
-#include "block_test.h"
+#include "disk_work.h"
 
 #include <stdio.h>
 
 #include "base/bytes.h"
-#include "base/log.h"
 #include "block/blklog.h"
 #include "block/fault.h"
 #include "block/mem.h"
 #include "block/vmdk/format.h"
 
-enum { LEN = 3 << 20, GRAIN = 64 << 10, STEP = 512, WORKERS = 4, STEPS = 150, MOST = 40 * STEP };
+enum { LEN = WORK_LEN, GRAIN = 64 << 10, STEP = 512 };
 /* As create lays it out for LEN, in sectors: directories and their tables. */
 enum { SECOND_AT = 21, COPY_AT = 22, FIRST_AT = 26, TABLE_AT = 27 };
-
-static void quiet(enum log_level level, const char *area, const char *text, void *arg)
-{
-	(void)level;
-	(void)area;
-	(void)text;
-	(void)arg;
-}
-
-static co_fn struct block_node *new_file(const char *options)
-{
-	struct block_node *file = block_mem_new(0, NULL, 0);
-	struct block_create what = {.length = LEN, .options = opts_parse(options, NULL, NULL)};
-	GError *error = NULL;
-
-	if (!block_create("vmdk", file, &what, &error))
-		fail_msg("%s: %s", options, error->message);
-	opts_free(what.options);
-	return file;
-}
-
-/* A reference to the file is taken. */
-static co_fn struct block_node *open_it(struct block_node *file)
-{
-	GError *error = NULL;
-	struct block_node *node;
-
-	block_ref(file);
-	node = block_open_over("vmdk", file, &error);
-	if (!node)
-		fail_msg("%s", error->message);
-	return node;
-}
-
-static co_fn void check_it(struct block_node *file, uint64_t leaks)
-{
-	struct block_node *node = open_it(file);
-	struct block_check r = {0};
-
-	assert_true(block_check(node, 0, &r, NULL));
-	assert_int_equal(r.corruptions, 0);
-	assert_true(r.leaks <= leaks);
-	block_unref(node);
-}
-
-/* Workers write each to blocks of its own, so that they meet in grains but not in blocks. */
-struct worker {
-	struct block_node *disk;
-	uint8_t *model;
-	GRand *rand;
-	unsigned number, *running;
-	struct co_queue *done;
-};
-
-static co_fn void random_step(struct worker *w)
-{
-	uint64_t block = (uint64_t)g_rand_int_range(w->rand, 0, LEN / MOST / WORKERS);
-	uint64_t from = (uint64_t)g_rand_int_range(w->rand, 0, MOST - 1);
-	uint64_t off = (block * WORKERS + w->number) * MOST + from;
-	size_t len = (size_t)g_rand_int_range(w->rand, 1, MOST - (int)from + 1);
-	uint8_t *buf;
-
-	switch (g_rand_int_range(w->rand, 0, 6)) {
-	case 0:
-		assert_int_equal(block_discard_zero(w->disk, off, len), 0);
-		memset(w->model + off, 0, len);
-		break;
-	case 1: assert_int_equal(block_flush(w->disk), 0); break;
-	case 2:
-		buf = g_malloc(len);
-		assert_int_equal(block_pread(w->disk, off, buf, len), 0);
-		assert_memory_equal(buf, w->model + off, len);
-		g_free(buf);
-		break;
-	default:
-		for (size_t i = 0; i < len; i++)
-			w->model[off + i] = (uint8_t)g_rand_int(w->rand);
-		assert_int_equal(block_pwrite(w->disk, off, w->model + off, len, 0), 0);
-		break;
-	}
-}
-
-static co_fn void work(void *arg)
-{
-	struct worker *w = arg;
-
-	for (unsigned i = 0; i < STEPS; i++) {
-		random_step(w);
-		co_reschedule();
-	}
-	if (--*w->running == 0)
-		co_queue_wake_all(w->done);
-}
-
-static co_fn void run_workers(struct block_node *disk, uint8_t *model, unsigned seed)
-{
-	struct worker w[WORKERS];
-	unsigned running = WORKERS;
-	struct co_queue done = {0};
-
-	for (unsigned i = 0; i < WORKERS; i++) {
-		w[i] = (struct worker){.disk = disk,
-				       .model = model,
-				       .number = i,
-				       .running = &running,
-				       .done = &done,
-				       .rand = g_rand_new_with_seed(seed * WORKERS + i)};
-		co_start(co_loop(), work, &w[i]);
-	}
-	while (running)
-		co_queue_wait(&done);
-	for (unsigned i = 0; i < WORKERS; i++)
-		g_rand_free(w[i].rand);
-}
-
-static co_fn void compare(struct block_node *disk, const uint8_t *model)
-{
-	uint8_t *buf = g_malloc(LEN);
-
-	assert_int_equal(block_pread(disk, 0, buf, LEN), 0);
-	assert_memory_equal(buf, model, LEN);
-	g_free(buf);
-}
 
 /* Others make tables when they are needed, without copies. */
 static co_fn void take_tables_away(struct block_node *file)
@@ -151,7 +27,8 @@ static co_fn void take_tables_away(struct block_node *file)
 static void test_random_operations(void)
 {
 	for (unsigned i = 0; i < 6; i++) {
-		struct block_node *file = new_file(i % 2 ? "zeroed_grain=on" : ""), *disk, *slow;
+		struct block_node *file = disk_new("vmdk", i % 2 ? "zeroed_grain=on" : "", LEN),
+				  *disk, *slow;
 		/* every request yields, so that they really meet */
 		struct fault_rule late = {.op = FAULT_ANY, .delay_ns = 1};
 		uint8_t *model = g_malloc0(LEN);
@@ -161,14 +38,14 @@ static void test_random_operations(void)
 		block_ref(file);
 		slow = fault_new(file);
 		fault_add(slow, &late);
-		disk = open_it(slow);
-		run_workers(disk, model, i);
-		compare(disk, model);
+		disk = disk_open("vmdk", slow);
+		disk_work(disk, model, i);
+		disk_compare(disk, model);
 		block_unref(disk);
 		block_unref(slow);
-		check_it(file, 0);
-		disk = open_it(file);
-		compare(disk, model);
+		disk_check("vmdk", file, 0);
+		disk = disk_open("vmdk", file);
+		disk_compare(disk, model);
 		block_unref(disk);
 		block_unref(file);
 		g_free(model);
@@ -177,9 +54,10 @@ static void test_random_operations(void)
 
 static void test_failing_writes(void)
 {
-	log_set_sink(quiet, NULL);
+	log_set_sink(log_nothing, NULL);
 	for (unsigned nth = 1; nth < 60; nth++) {
-		struct block_node *file = new_file(nth % 7 ? "" : "zeroed_grain=on"), *bad, *disk;
+		struct block_node *file = disk_new("vmdk", nth % 7 ? "" : "zeroed_grain=on", LEN),
+				  *bad, *disk;
 		struct fault_rule rule = {.op = nth % 2 ? FAULT_WRITE : FAULT_FLUSH,
 					  .nth = nth / 2 + 1,
 					  .times = nth % 3 ? 1 : 0,
@@ -188,7 +66,7 @@ static void test_failing_writes(void)
 
 		block_ref(file);
 		bad = fault_new(file);
-		disk = open_it(bad);
+		disk = disk_open("vmdk", bad);
 		fault_add(bad, &rule);
 		for (unsigned i = 0; i < 40; i++) {
 			memset(buf, (int)i + 1, sizeof(buf));
@@ -200,7 +78,7 @@ static void test_failing_writes(void)
 		}
 		block_unref(disk);
 		block_unref(bad);
-		check_it(file, UINT64_MAX);
+		disk_check("vmdk", file, UINT64_MAX);
 		block_unref(file);
 	}
 	log_set_sink(NULL, NULL);
@@ -282,7 +160,7 @@ static void test_streams(void)
 
 	assert_true(block_create("vmdk", log, &what, NULL));
 	opts_free(what.options);
-	disk = open_it(log);
+	disk = disk_open("vmdk", log);
 	assert_true(block_is_compressed_only(disk));
 	for (unsigned i = 0; i < LEN / GRAIN / 2; i++) {
 		fill(buf, i + 1);
@@ -323,7 +201,8 @@ static void test_repair(void)
 	uint8_t buf[STEP], entry[4];
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-		struct block_node *file = new_file(""), *disk = open_it(file);
+		struct block_node *file = disk_new("vmdk", "", LEN),
+				  *disk = disk_open("vmdk", file);
 		struct block_check r = {0}, fixed = {0};
 
 		memset(buf, 7, sizeof(buf));
@@ -333,7 +212,7 @@ static void test_repair(void)
 		assert_int_equal(block_pwrite(file, TABLE_AT * STEP, entry, 4, 0), 0);
 		if (!rows[i].in_copy)
 			assert_int_equal(block_pwrite(file, COPY_AT * STEP, entry, 4, 0), 0);
-		disk = open_it(file);
+		disk = disk_open("vmdk", file);
 		assert_true(block_check(disk, 0, &r, NULL));
 		assert_int_equal(r.corruptions, 1);
 		assert_true(block_check(disk, BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS, &fixed, NULL));
@@ -391,7 +270,7 @@ static const struct {
 static void test_bad_headers(void)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(bad_fields); i++) {
-		struct block_node *file = new_file("");
+		struct block_node *file = disk_new("vmdk", "", LEN);
 		GError *error = NULL;
 		uint8_t field[8];
 
